@@ -1,0 +1,171 @@
+"""PostgreSQL: how it is opened, how its absence is told, how its notifications are heard."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
+
+import asyncpg
+import structlog
+from sqlalchemy import make_url
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from engine.foundation.errors import DariError, Invalid, TryLater
+
+log = structlog.get_logger(__name__)
+
+CONNECT_TIMEOUT = 2.0
+"""Seconds for a connection to be made, or to come free in the pool: an absent database is told at once."""
+
+_PING_EVERY = 15.0
+_FIRST_WAIT, _LONGEST_WAIT = 0.1, 2.0
+
+# SQLSTATE classes of a server that is going, coming, full or in a race that a second try wins.
+_PASSING = ("08", "25006", "40", "53", "55P03", "57", "58")
+_REFUSED = ("28", "3D")
+_NOT_MIGRATED = ("42P01", "42703", "42883")  # no such table, column, function
+
+
+def open_database(
+    url: str, command_timeout: float, *, application_name: str = "dari", pool_size: int = 5, overflow: int = 5
+) -> AsyncEngine:
+    """A pool of at most `pool_size + overflow` connections; no statement lasts longer than `command_timeout` seconds.
+
+    Connects when first used. Close it with `await engine.dispose()`.
+    """
+
+    async def creator() -> asyncpg.Connection[asyncpg.Record]:
+        return await _connect(url, command_timeout, application_name)
+
+    return create_async_engine(
+        "postgresql+asyncpg://",
+        async_creator=creator,
+        pool_size=pool_size,
+        max_overflow=overflow,
+        pool_timeout=CONNECT_TIMEOUT,
+        pool_pre_ping=True,
+        hide_parameters=True,  # phone numbers and texts stay out of error messages
+    )
+
+
+async def connect(
+    url: str, command_timeout: float, *, application_name: str = "dari"
+) -> asyncpg.Connection[asyncpg.Record]:
+    """A connection of one's own, without SQLAlchemy. Raises TryLater, or Invalid when the server refuses us."""
+    with database_errors():
+        return await _connect(url, command_timeout, application_name)
+
+
+@asynccontextmanager
+async def transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """One transaction, committed at the end, undone by any error. SQL only inside: any OSError becomes TryLater."""
+    with database_errors():
+        async with engine.begin() as connection:
+            yield connection
+
+
+@contextmanager
+def database_errors() -> Iterator[None]:
+    """Turns what the drivers raise for a database that is away or busy into TryLater. Other errors pass as they are.
+
+    Whether a transaction that failed so was committed is unknown: what is tried again must be harmless when done twice.
+    """
+    try:
+        yield
+    except DariError:
+        raise
+    except PoolTimeout:
+        raise TryLater("the database is busy: no connection came free; try again") from None
+    except (OSError, asyncpg.InterfaceError, asyncpg.PostgresError, DBAPIError) as error:
+        told = _told(error)
+        if told is None:
+            raise
+        raise told from error
+
+
+async def listen(
+    url: str, channels: Sequence[str], *, reread_after: float | None = None, command_timeout: float = 10.0
+) -> AsyncGenerator[str, None]:
+    """The payloads notified on `channels`, endlessly, over its own connection, which is made anew whenever it is lost.
+
+    Yields an empty text after each connect, and every `reread_after` seconds: notifications may have been missed, so
+    read everything again. Use it inside `contextlib.aclosing`.
+    """
+    wait = _FIRST_WAIT
+    while True:
+        try:
+            connection = await connect(url, command_timeout, application_name="dari listen")
+        except DariError as error:
+            if wait == _LONGEST_WAIT:
+                log.warning("not listening to the database", reason=str(error))
+            await asyncio.sleep(wait)
+            wait = min(wait * 2, _LONGEST_WAIT)
+            continue
+        wait = _FIRST_WAIT
+        try:
+            async with aclosing(_heard(connection, channels, reread_after)) as heard:
+                async for payload in heard:
+                    yield payload
+        finally:
+            connection.terminate()
+
+
+async def _heard(
+    connection: asyncpg.Connection[asyncpg.Record], channels: Sequence[str], reread_after: float | None
+) -> AsyncGenerator[str, None]:
+    """What one connection hears until it is lost."""
+    heard: asyncio.Queue[str | None] = asyncio.Queue()
+    connection.add_termination_listener(lambda _connection: heard.put_nowait(None))
+    now = asyncio.get_running_loop().time
+    with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        for channel in channels:
+            await connection.add_listener(
+                channel, lambda _connection, _pid, _channel, text: heard.put_nowait(str(text))
+            )
+        reread_at = now()
+        while True:
+            if now() >= reread_at:
+                reread_at = now() + (reread_after or float("inf"))
+                yield ""
+            try:
+                payload = await asyncio.wait_for(heard.get(), min(_PING_EVERY, reread_at - now()))
+            except TimeoutError:
+                await connection.execute("SELECT 1")  # a connection may be gone without anybody having been told
+                continue
+            if payload is None:
+                return
+            yield payload
+
+
+async def _connect(url: str, command_timeout: float, application_name: str) -> asyncpg.Connection[asyncpg.Record]:
+    # asyncpg reads the address itself, so that sslmode and the like mean what they mean to every PostgreSQL program.
+    address = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+    return await asyncpg.connect(
+        address,
+        timeout=CONNECT_TIMEOUT,
+        command_timeout=command_timeout,
+        server_settings={"application_name": application_name, "timezone": "UTC"},
+    )
+
+
+def _told(error: Exception) -> DariError | None:
+    """What a driver's error means to us; None when it is about the statement, not about the server."""
+    state = getattr(getattr(error, "orig", error), "sqlstate", None) or ""
+    if isinstance(error, asyncpg.exceptions.ClientConfigurationError):
+        return Invalid(f"setting DARI_DATABASE_URL: {error}; write it like postgresql://user:password@host/name")
+    if isinstance(error, OSError) or state.startswith(_PASSING) or _connection_lost(error):
+        return TryLater(f"the database is away or busy ({type(error).__name__} {state}".rstrip() + "); try again")
+    if state.startswith(_REFUSED):
+        return Invalid(f"the database refuses Dari ({state}); check user, password and name in DARI_DATABASE_URL")
+    if state in _NOT_MIGRATED:
+        return Invalid("the database lacks tables of this version of Dari; run `dari migrate`")
+    return None
+
+
+def _connection_lost(error: Exception) -> bool:
+    if isinstance(error, DBAPIError):
+        return error.connection_invalidated
+    return isinstance(error, asyncpg.InterfaceError) and "closed" in str(error)

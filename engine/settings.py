@@ -1,0 +1,306 @@
+"""Every setting of Dari, once. Read from the environment (prefix DARI_) by the composition roots only.
+
+Lower folders never import this: they get the values they need as arguments.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from functools import cached_property
+from ipaddress import IPv4Address, ip_network
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from engine.foundation.errors import Invalid
+
+# A checkout keeps these beside `engine/`; a wheel carries them in `engine/share/`.
+_CHECKOUT = Path(__file__).resolve().parent.parent
+_SHARE = Path(__file__).resolve().parent / "share"
+PRODUCT_FILES = _SHARE if _SHARE.is_dir() else _CHECKOUT
+
+
+class Address(str):
+    """`host:port` with an IPv4 host."""
+
+    __slots__ = ()
+
+    @property
+    def host(self) -> str:
+        return self.rpartition(":")[0]
+
+    @property
+    def port(self) -> int:
+        return int(self.rpartition(":")[2])
+
+
+def _address(value: object) -> Address:
+    text = str(value)
+    host, _, port = text.rpartition(":")
+    try:
+        IPv4Address(host)
+        if not 1 <= int(port) <= 65535:
+            raise ValueError
+    except ValueError:
+        raise ValueError("must be an IPv4 address and a port, like 127.0.0.1:8050") from None
+    return Address(text)
+
+
+class Settings(BaseSettings):
+    """All settings; each field's description says what it is, in which unit, and why the default is what it is."""
+
+    model_config = SettingsConfigDict(env_prefix="DARI_", frozen=True, extra="ignore", arbitrary_types_allowed=True)
+
+    home: Path = Field(
+        default=Path("~/.local/state/dari"),
+        description="Folder of everything Dari writes: database, call records, sounds, logs, rendered Asterisk files.",
+    )
+    node: str = Field(
+        default="n1",
+        description="Name of this engine among those that share the calls; letters, digits and hyphens. "
+        "Its ARI application is dari-NODE.",
+    )
+    sip_bind: Annotated[Address, NoDecode] = Field(
+        default=Address("127.0.0.1:5060"),
+        description="Address on which Asterisk takes SIP over UDP. Loopback until a trunk is there to talk to.",
+    )
+    sip_external_address: str = Field(
+        default="",
+        description="Public IPv4 address written into SIP and SDP when Asterisk is behind NAT; empty: the bound one.",
+    )
+    sip_local_networks: str = Field(
+        default="10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,127.0.0.0/8",
+        description="Networks, by comma, that are reached without the external address.",
+    )
+    rtp_ports: str = Field(
+        default="16000-19999",
+        description="UDP ports for sound, FIRST-LAST; two per party, so 4,000 ports carry 1,000 calls.",
+    )
+    rtp_bind: str = Field(
+        default="",
+        description="IPv4 address that Asterisk offers for sound; empty: the SIP address.",
+    )
+    http_bind: Annotated[Address, NoDecode] = Field(
+        default=Address("127.0.0.1:8050"),
+        description="Address of Dari's own HTTP: health, readiness, delivery receipts.",
+    )
+    database_url: str = Field(
+        default="",
+        description="postgresql://user:password@host/name of PostgreSQL 15 or newer; "
+        "empty: the embedded one in DARI_HOME.",
+    )
+    database_timeout: float = Field(default=10.0, gt=0, description="Seconds after which one statement is given up.")
+    asterisk: str = Field(
+        default="",
+        description="Asterisk program to run; empty: the system's if it is 22.10.1 or newer, else the one that "
+        "asterisk-conf/get-asterisk unpacked into DARI_ASTERISK_FILES.",
+    )
+    asterisk_files: Path = Field(
+        default=Path("~/.cache/dari/asterisk"),
+        description="Folder into which Asterisk and SIPp are unpacked where the system has none.",
+    )
+    ari_url: str = Field(
+        default="",
+        description="http://host:port of an Asterisk that you run yourself; empty: Dari runs its own.",
+    )
+    ari_user: str = Field(default="dari", description="ARI user of that Asterisk.")
+    ari_password: str = Field(
+        default="", description="ARI password; for Dari's own Asterisk it is made at first start.", repr=False
+    )
+    ami_address: str = Field(
+        default="", description="host:port of that Asterisk's manager (AMI); used with DARI_ARI_URL."
+    )
+    ami_user: str = Field(default="dari", description="AMI user of that Asterisk.")
+    ami_password: str = Field(default="", description="AMI password of that Asterisk.", repr=False)
+    sounds: str = Field(
+        default="",
+        description="Folder of sounds, on a disk that Asterisk shares; empty: DARI_HOME/sounds. With DARI_ARI_URL "
+        "it must have the same path for both.",
+    )
+    asterisk_etc: str = Field(
+        default="",
+        description="Folder for the rendered Asterisk files (trunks among them); empty: DARI_HOME/asterisk/etc.",
+    )
+    asterisk_spool: str = Field(
+        default="",
+        description="Asterisk's spool folder, where finished recordings are found; empty: DARI_HOME/asterisk/spool.",
+    )
+    claim_milliseconds: int = Field(
+        default=500,
+        ge=100,
+        le=5000,
+        description="How long the dialplan waits for an engine to claim a call before it goes on alone.",
+    )
+    ring_seconds: int = Field(
+        default=30,
+        ge=3,
+        le=120,
+        description="How long the target may ring; shorter than the carriers' own no-answer time.",
+    )
+    talk_limit: timedelta = Field(
+        default=timedelta(hours=4),
+        description="Longest call (seconds, or ISO 8601); a limit for legs whose hang-up never came.",
+    )
+    mask_numbers: bool = Field(
+        default=True, description="Whether calls.log and `dari tail` show 010-****-5678 instead of the whole number."
+    )
+    call_log_bytes: int = Field(
+        default=20_000_000, ge=10_000, description="Size in bytes at which calls.log is rotated."
+    )
+    call_log_files: int = Field(default=10, ge=1, description="How many rotated call logs are kept.")
+    sip_trace: bool = Field(
+        default=True, description="Whether SIP messages are kept for `dari trace` (through Asterisk's HEP)."
+    )
+    sip_trace_hours: int = Field(default=72, ge=1, description="How many hours SIP messages are kept.")
+    hep_address: Annotated[Address, NoDecode] = Field(
+        default=Address("127.0.0.1:9060"),
+        description="Where Asterisk sends copies of SIP messages (HEP 3 over UDP); for Dari's own Asterisk a free port "
+        "is chosen.",
+    )
+    gateway_url: str = Field(
+        default="",
+        description="Base URL of the message gateway; empty: the sandbox gateway on loopback, which sends nothing on.",
+    )
+    gateway_key: str = Field(
+        default="", description="Key for that gateway; for the sandbox it is made at first start.", repr=False
+    )
+    gateway_timeout: float = Field(
+        default=10.0,
+        gt=0,
+        description="Seconds after which a gateway's answer counts as unknown and is asked for again.",
+    )
+    stop_seconds: float = Field(
+        default=10.0,
+        ge=0,
+        description="How long an engine that is told to stop waits for its live calls, in seconds; those left go on in "
+        "Asterisk and the next engine takes them over.",
+    )
+    watchdog_seconds: float = Field(
+        default=8.0,
+        gt=1,
+        description="Silence of the engine's heartbeat, in seconds, after which the watchdog cuts it off.",
+    )
+    log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR for the program's own log.")
+
+    @field_validator("home", "asterisk_files", mode="after")
+    @classmethod
+    def _absolute(cls, path: Path) -> Path:
+        return path.expanduser().absolute()
+
+    @field_validator("sip_bind", "http_bind", "hep_address", mode="before")
+    @classmethod
+    def _host_and_port(cls, value: object) -> Address:
+        return _address(value)
+
+    @field_validator("node")
+    @classmethod
+    def _node_name(cls, value: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9-]{1,32}", value):
+            raise ValueError("must be 1 to 32 letters, digits or hyphens")
+        return value
+
+    @field_validator("rtp_ports")
+    @classmethod
+    def _port_range(cls, value: str) -> str:
+        first, _, last = value.partition("-")
+        if not (first.isdigit() and last.isdigit() and 1024 <= int(first) < int(last) <= 65535):
+            raise ValueError("must be FIRST-LAST within 1024-65535, like 16000-19999")
+        return value
+
+    @field_validator("sip_external_address", "rtp_bind")
+    @classmethod
+    def _ip_or_empty(cls, value: str) -> str:
+        if value:
+            try:
+                IPv4Address(value)
+            except ValueError:
+                raise ValueError("must be an IPv4 address or empty") from None
+        return value
+
+    @field_validator("sip_local_networks")
+    @classmethod
+    def _networks(cls, value: str) -> str:
+        for network in filter(None, value.split(",")):
+            try:
+                ip_network(network.strip())
+            except ValueError:
+                raise ValueError(f"{network.strip()!r} is not a network like 10.0.0.0/8") from None
+        return value
+
+    @field_validator("log_level")
+    @classmethod
+    def _level(cls, value: str) -> str:
+        if value.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR"):
+            raise ValueError("must be DEBUG, INFO, WARNING or ERROR")
+        return value.upper()
+
+    @field_validator("ari_url", "gateway_url")
+    @classmethod
+    def _http_url(cls, value: str) -> str:
+        if value and not re.fullmatch(r"https?://[^/\s@]+(:\d+)?(/\S*)?", value):
+            raise ValueError("must be like http://127.0.0.1:8088 (no user or password in it)")
+        return value.rstrip("/")
+
+    @field_validator("database_url")
+    @classmethod
+    def _postgres_url(cls, value: str) -> str:
+        if value and not re.match(r"postgres(ql)?(\+asyncpg)?://", value):
+            raise ValueError("must start with postgresql://")
+        return re.sub(r"^postgres(ql)?(\+asyncpg)?://", "postgresql+asyncpg://", value)
+
+    @property
+    def app_name(self) -> str:
+        """The ARI application of this engine."""
+        return f"dari-{self.node}"
+
+    @cached_property
+    def paths(self) -> Paths:
+        return Paths(
+            home=self.home,
+            sounds=Path(self.sounds).absolute() if self.sounds else self.home / "sounds",
+            asterisk_etc=Path(self.asterisk_etc).absolute() if self.asterisk_etc else self.home / "asterisk" / "etc",
+            asterisk_spool=Path(self.asterisk_spool).absolute()
+            if self.asterisk_spool
+            else self.home / "asterisk" / "spool",
+        )
+
+
+class Paths:
+    """Where things lie in DARI_HOME. Folders are made by whoever writes there first."""
+
+    def __init__(self, home: Path, sounds: Path, asterisk_etc: Path, asterisk_spool: Path) -> None:
+        self.home = home
+        self.sounds = sounds  # NAME.wav, 8 kHz mono, readable by Asterisk
+        self.asterisk_etc = asterisk_etc
+        self.asterisk_spool = asterisk_spool  # monitor/CALL.raw while a call is recorded
+        self.asterisk = home / "asterisk"  # etc, run, log, lib, db, spool of Dari's own Asterisk
+        self.run = home / "run"  # pid files, control sockets, ports.json
+        self.spool = home / "spool"  # call records on their way to the database
+        self.recordings = home / "recordings"  # YYYY/MM/DD/CALL.wav
+        self.log = home / "log"  # calls.log, calls.jsonl, one log per part
+        self.trace = home / "trace"  # SIP messages by the hour
+        self.gateway = home / "gateway"  # what the sandbox gateway accepted
+        self.postgres = home / "postgres"  # the embedded database
+        self.secrets = home / "secrets.json"  # made at first start, mode 0600
+        self.music = home / "asterisk" / "music.sqlite3"  # ringback classes, read by Asterisk at use
+
+    def pid_file(self, part: str) -> Path:
+        """The file with the process id of a part: asterisk, postgres, engine, jobs, web, watchdog, gateway."""
+        return self.run / f"{part}.pid"
+
+
+def read_settings(**overrides: object) -> Settings:
+    """The settings of this process. Raises Invalid, naming the setting and the mend."""
+    try:
+        return Settings(**overrides)  # type: ignore[arg-type]
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "DARI_" + "_".join(str(part) for part in first["loc"]).upper()
+        reason = str(first["msg"]).removeprefix("Value error, ")
+        shown = "" if "password" in name.lower() or "key" in name.lower() else f" (it is {first['input']!r})"
+        raise Invalid(
+            f"setting {name}: {reason}{shown}; set it in the environment or unset it for the default"
+        ) from None

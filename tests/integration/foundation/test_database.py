@@ -1,0 +1,183 @@
+"""How the database's absence is told, and how notifications are heard across a restart of the server."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from engine.foundation.database import connect, listen, open_database, transaction
+from engine.foundation.errors import Invalid, TryLater
+from tests.own_postgres import own_postgres
+
+SECRET = "01099998888"
+
+
+async def notify(url: str, channel: str, payload: str) -> None:
+    connection = await connect(url, command_timeout=5.0)
+    try:
+        await connection.execute("SELECT pg_notify($1, $2)", channel, payload)
+    finally:
+        await connection.close()
+
+
+@pytest.mark.parametrize("address", ["127.0.15.1:1", "?host=/nonexistent/folder"])
+async def test_a_server_that_is_away_is_told_as_try_later(address: str) -> None:
+    url = f"postgresql+asyncpg://nobody@{address}/x" if ":" in address else f"postgresql+asyncpg:///x{address}"
+    engine = open_database(url, command_timeout=1.0)
+    try:
+        with pytest.raises(TryLater):
+            async with transaction(engine):
+                pass
+        with pytest.raises(TryLater):
+            await connect(url, command_timeout=1.0)
+    finally:
+        await engine.dispose()
+
+
+async def test_a_statement_longer_than_its_limit_is_given_up_as_try_later(database_url: str) -> None:
+    engine = open_database(database_url, command_timeout=0.1)
+    try:
+        with pytest.raises(TryLater):
+            async with transaction(engine) as connection:
+                await connection.execute(text("SELECT pg_sleep(30)"))
+        async with transaction(engine) as connection:
+            assert await connection.scalar(text("SELECT 1")) == 1
+    finally:
+        await engine.dispose()
+
+
+async def test_a_connection_that_the_server_ended_is_told_as_try_later_and_replaced(database: AsyncEngine) -> None:
+    with pytest.raises(TryLater):
+        async with transaction(database) as connection:
+            await connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+    async with transaction(database) as connection:
+        assert await connection.scalar(text("SELECT 1")) == 1
+
+
+async def test_connections_that_died_in_the_pool_are_not_noticed_by_the_next_user(
+    database: AsyncEngine, database_url: str
+) -> None:
+    async with transaction(database) as connection:
+        dead = await connection.scalar(text("SELECT pg_backend_pid()"))
+    killer = open_database(database_url, command_timeout=5.0)
+    try:
+        async with transaction(killer) as connection:
+            await connection.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": dead})
+    finally:
+        await killer.dispose()
+    async with transaction(database) as connection:
+        assert await connection.scalar(text("SELECT pg_backend_pid()")) != dead
+
+
+async def test_a_full_pool_is_told_as_try_later(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.foundation.database.CONNECT_TIMEOUT", 0.5)
+    engine = open_database(database_url, command_timeout=5.0, pool_size=1, overflow=0)
+    try:
+        async with transaction(engine):
+            with pytest.raises(TryLater, match="no connection came free"):
+                async with transaction(engine):
+                    pass
+    finally:
+        await engine.dispose()
+
+
+async def test_an_error_inside_undoes_the_transaction_and_passes_as_it_is(database: AsyncEngine) -> None:
+    class OwnError(Exception):
+        pass
+
+    insert = text("INSERT INTO accounts (id, name) VALUES (gen_random_uuid(), 'shop')")
+    with pytest.raises(OwnError):  # noqa: PT012
+        async with transaction(database) as connection:
+            await connection.execute(insert)
+            raise OwnError
+    async with transaction(database) as connection:
+        assert await connection.scalar(text("SELECT count(*) FROM accounts")) == 0
+
+
+async def test_a_broken_rule_of_the_tables_is_no_reason_to_try_later_and_shows_no_values(database: AsyncEngine) -> None:
+    insert = text("INSERT INTO accounts (id, name) VALUES (gen_random_uuid(), :name)")
+    with pytest.raises(IntegrityError) as told:  # noqa: PT012
+        async with transaction(database) as connection:
+            await connection.execute(insert, {"name": SECRET})
+            await connection.execute(insert, {"name": SECRET})
+    assert SECRET not in str(told.value)
+
+
+async def test_a_statement_that_is_wrong_passes_as_it_is(database: AsyncEngine) -> None:
+    with pytest.raises(DBAPIError):
+        async with transaction(database) as connection:
+            await connection.execute(text("SELEKT"))
+
+
+async def test_missing_tables_name_the_command_that_makes_them(database: AsyncEngine) -> None:
+    with pytest.raises(Invalid, match="dari migrate"):
+        async with transaction(database) as connection:
+            await connection.execute(text("SELECT * FROM not_there"))
+
+
+async def test_an_unknown_database_is_told_as_a_wrong_setting(database_url: str) -> None:
+    with pytest.raises(Invalid, match="DARI_DATABASE_URL"):
+        await connect(database_url.replace("/dari_test_", "/missing_"), command_timeout=5.0)
+
+
+async def test_instants_come_back_aware_and_in_utc(database: AsyncEngine) -> None:
+    async with transaction(database) as connection:
+        instant = await connection.scalar(text("SELECT timestamptz '2026-11-21 09:00+09'"))
+    assert instant is not None
+    assert instant.isoformat() == "2026-11-21T00:00:00+00:00"
+
+
+async def test_listening_says_so_and_then_yields_what_is_notified(database_url: str) -> None:
+    async with asyncio.timeout(20), aclosing(listen(database_url, ["a", "b"])) as heard:
+        assert await anext(heard) == ""
+        await notify(database_url, "a", "one")
+        await notify(database_url, "c", "not ours")
+        await notify(database_url, "b", "two")
+        assert [await anext(heard), await anext(heard)] == ["one", "two"]
+
+
+async def test_a_reread_is_asked_for_from_time_to_time_however_much_is_heard(database_url: str) -> None:
+    async with asyncio.timeout(20), aclosing(listen(database_url, ["a"], reread_after=0.1)) as heard:
+        for _ in range(2):
+            assert await anext(heard) == ""
+        await notify(database_url, "a", "one")
+        seen = [await anext(heard) for _ in range(3)]
+        assert sorted(seen) == ["", "", "one"]
+
+
+async def test_a_listener_survives_the_server_and_is_told_to_read_again(tmp_path: Path) -> None:
+    async with own_postgres(tmp_path) as server, asyncio.timeout(60):
+        process = await server.start()
+        url = server.embedded.url
+        async with aclosing(listen(url, ["a"])) as heard:
+            assert await anext(heard) == ""
+            await server.kill(process)
+            process = await server.start()
+            assert await anext(heard) == ""
+            await notify(url, "a", "after the kill")
+            assert await anext(heard) == "after the kill"
+            await server.stop()
+            waiting = asyncio.ensure_future(anext(heard))
+            await asyncio.sleep(0.15)
+            assert not waiting.done()
+            await server.start()
+            assert await waiting == ""
+
+
+async def test_a_listener_that_is_closed_leaves_no_connection(database: AsyncEngine, database_url: str) -> None:
+    async with aclosing(listen(database_url, ["a"])) as heard:
+        await anext(heard)
+    listening = text("""
+        SELECT count(*) FROM pg_stat_activity WHERE application_name = 'dari listen' AND datname = current_database()
+    """)
+    async with asyncio.timeout(10):
+        left = 1
+        while left:
+            async with transaction(database) as connection:
+                left = await connection.scalar(listening) or 0
