@@ -1,0 +1,338 @@
+"""What we tell Asterisk to do, over ARI's HTTP. Ids are chosen by whoever calls a verb.
+
+404, 409, 412 and 422 are ordinary outcomes of races with a caller who hangs up: each has its own error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Self, TypeVar
+from urllib.parse import quote
+from uuid import uuid4
+
+import aiohttp
+import msgspec
+from yarl import URL
+
+from engine.asterisk.events import Bridge, Channel
+from engine.asterisk.operations import Operation
+from engine.foundation.errors import Conflict, GaveUp, Invalid, NotAllowed, NotFound, TryLater
+
+_NORMAL_CLEARING = 16
+_T = TypeVar("_T")
+
+
+class ChannelGone(NotFound):
+    """The channel has hung up (404)."""
+
+
+class WrongState(Conflict):
+    """The channel is not in an application, the call has another winner, or the id is taken (409)."""
+
+
+class PreconditionFailed(Conflict):
+    """The channel's state does not allow it (412)."""
+
+
+class NotInApplication(Conflict):
+    """The channel's own StasisStart has not come yet, or it has left (422)."""
+
+
+class OutcomeUnknown(TryLater):
+    """The request left, no answer came: it may or may not have been done."""
+
+
+class AsteriskFailed(GaveUp):
+    """Asterisk could not do it (5xx): an endpoint that does not exist, or no resources left."""
+
+
+class Application(msgspec.Struct, frozen=True):
+    """What an ARI application owns or is subscribed to."""
+
+    name: str
+    channel_ids: tuple[str, ...]
+    bridge_ids: tuple[str, ...]
+
+
+class _System(msgspec.Struct):
+    version: str
+
+
+class _Info(msgspec.Struct):
+    system: _System
+
+
+class _Variables(msgspec.Struct):
+    variables: dict[str, str | None]
+
+
+class _Complaint(msgspec.Struct):
+    message: str = ""
+    error: str = ""
+
+
+class Ari:
+    """The verbs. Needs a running event loop; `close` it at the end.
+
+    Every verb raises TryLater when Asterisk cannot be reached (nothing was done), OutcomeUnknown when it does
+    not answer within `timeout` seconds, NotAllowed when it refuses user or password.
+    """
+
+    def __init__(self, url: str, app: str, user: str, password: str, *, timeout: float = 5.0) -> None:
+        self.app_name = app
+        self._url = url
+        self._timeout = timeout
+        self._session = aiohttp.ClientSession(
+            headers={"Authorization": aiohttp.encode_basic_auth(user, password)},
+            timeout=aiohttp.ClientTimeout(total=timeout),
+            # Asterisk drops idle connections after 15 s unless told otherwise: we let go first.
+            connector=aiohttp.TCPConnector(limit=100, keepalive_timeout=10),
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        _type: type[BaseException] | None,
+        _error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Closes the connections; a verb still waiting raises."""
+        await self._session.close()
+
+    # Asterisk and our application
+
+    async def version(self) -> str:
+        """Asterisk's version, like 22.10.1."""
+        return (await self._ask(Operation.INFO, _Info, only="system")).system.version
+
+    async def app(self) -> Application:
+        """What our application owns. Raises NotFound while it is not connected and owns nothing."""
+        return await self._ask(Operation.APPLICATION, Application, applicationName=self.app_name)
+
+    async def set_event_filter(self, event_types: Iterable[str]) -> None:
+        """From now on only events of these types come."""
+        allowed = {"allowed": [{"type": event_type} for event_type in event_types]}
+        await self._do(Operation.SET_EVENT_FILTER, applicationName=self.app_name, filter=allowed)
+
+    async def subscribe(self, channels: Sequence[str]) -> None:
+        """Events of these channels come to us; those that are gone are passed over."""
+        try:
+            if channels:
+                sources = ",".join(f"channel:{channel}" for channel in channels)
+                await self._do(Operation.SUBSCRIBE, applicationName=self.app_name, eventSource=sources)
+        except NotInApplication:
+            if len(channels) > 1:
+                for channel in channels:
+                    await self.subscribe([channel])
+
+    async def write_probe(self) -> None:
+        """Proves that Asterisk still does things; returns only if it does.
+
+        GETs go on answering while Asterisk hangs (asterisk#2078, #2170). So: a bridge is made and destroyed
+        (bridge list, stasis), and a channel that nobody has is hung up (channel list, whose lock they hold).
+        """
+        probe = f"probe-{uuid4()}"
+        await self.create_bridge(probe)
+        await self.hang_up(probe, _NORMAL_CLEARING)
+        await self.destroy_bridge(probe)
+
+    # Calls
+
+    async def channels(self) -> list[Channel]:
+        """Every channel of this Asterisk."""
+        return await self._ask(Operation.CHANNELS, list[Channel])
+
+    async def channel(self, channel: str) -> Channel:
+        """One channel as it is now. Raises ChannelGone."""
+        return await self._ask(Operation.CHANNEL, Channel, channelId=channel)
+
+    async def claim(self, channel: str) -> None:
+        """Takes a broadcast call. WrongState: another engine was first. ChannelGone: it is over."""
+        await self._do(Operation.CLAIM, channelId=channel, application=self.app_name)
+
+    async def originate(
+        self,
+        channel: str,
+        endpoint: str,
+        *,
+        app_args: str = "",
+        caller_id: str | None,
+        ring_seconds: int,
+        originator: str | None = None,
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
+        """Calls `endpoint` (PJSIP/number@trunk); when it is answered, StasisStart comes with `app_args` (by comma).
+
+        `caller_id` None shows the trunk's own; `originator` is the channel that it is called for. Raises Invalid
+        when that one is gone, AsteriskFailed when there is no such endpoint.
+        """
+        await self._do(
+            Operation.ORIGINATE,
+            endpoint=endpoint,
+            app=self.app_name,
+            appArgs=app_args,
+            callerId=caller_id,
+            timeout=ring_seconds,
+            channelId=channel,
+            originator=originator,
+            variables=dict(variables) if variables else None,
+        )
+
+    async def answer(self, channel: str) -> None:
+        """Answers. Comes back only after a sound playing on that channel has ended: stop it first."""
+        await self._do(Operation.ANSWER, channelId=channel)
+
+    async def ring(self, channel: str) -> None:
+        """Lets the caller's own phone ring (180)."""
+        await self._do(Operation.RING, channelId=channel)
+
+    async def progress(self, channel: str) -> None:
+        """Opens early media (183). Playing a sound or music does so by itself."""
+        await self._do(Operation.PROGRESS, channelId=channel)
+
+    async def hang_up(self, channel: str, cause: int) -> None:
+        """Ends the channel with a Q.850 `cause`; done already is done."""
+        await self._do_unless_gone(Operation.HANG_UP, channelId=channel, reason_code=str(cause))
+
+    async def play(self, channel: str, sound: str, playback: str) -> None:
+        """Plays `sound` (absolute path or name, without ending). PlaybackFinished tells the end."""
+        await self._do(Operation.PLAY, channelId=channel, playbackId=playback, media=[f"sound:{sound}"])
+
+    async def stop_playback(self, playback: str) -> None:
+        """Ends a sound; ended already is done."""
+        await self._do_unless_gone(Operation.STOP_PLAYBACK, playbackId=playback)
+
+    async def start_music(self, channel: str, music_class: str) -> None:
+        """Plays a music class over and over until stopped, or until the channel enters a bridge."""
+        await self._do(Operation.START_MUSIC, channelId=channel, mohClass=music_class)
+
+    async def stop_music(self, channel: str) -> None:
+        """Ends the music; a channel that is gone is done."""
+        await self._do_unless_gone(Operation.STOP_MUSIC, channelId=channel)
+
+    async def variables(self, channel: str, names: Sequence[str]) -> dict[str, str]:
+        """Channel variables and dialplan functions by name; one without a value is an empty text."""
+        try:
+            reply = await self._ask(Operation.GET_VARIABLES, _Variables, channelId=channel, variables=",".join(names))
+        except ChannelGone:
+            raise
+        except (NotFound, AsteriskFailed):  # one that has no value spoils the answer for all
+            if len(names) == 1:
+                return {names[0]: ""}
+            each = [await self.variables(channel, [name]) for name in names]
+            return {name: value for one in each for name, value in one.items()}
+        return {name: reply.variables.get(name) or "" for name in names}
+
+    async def set_variables(self, channel: str, values: Mapping[str, str]) -> None:
+        """Sets channel variables and writes dialplan functions."""
+        await self._do(Operation.SET_VARIABLES, channelId=channel, variables=dict(values))
+
+    async def move(self, channel: str, app: str, args: str = "") -> None:
+        """Gives any application's channel to `app`, which gets a StasisStart with `args` (by comma)."""
+        await self._do(Operation.MOVE, channelId=channel, app=app, appArgs=args)
+
+    async def continue_in_dialplan(
+        self, channel: str, context: str | None = None, extension: str | None = None
+    ) -> None:
+        """Sends the channel back: to the start of `extension` in `context`, or to the step after Stasis."""
+        await self._do(Operation.CONTINUE, channelId=channel, context=context, extension=extension)
+
+    # Bridges
+
+    async def bridges(self) -> list[Bridge]:
+        """Every bridge of this Asterisk."""
+        return await self._ask(Operation.BRIDGES, list[Bridge])
+
+    async def create_bridge(self, bridge: str, kind: str = "mixing") -> None:
+        """Makes a bridge. It never goes by itself."""
+        await self._do(Operation.CREATE_BRIDGE, bridgeId=bridge, type=kind)
+
+    async def add_to_bridge(self, bridge: str, *channels: str) -> None:
+        """Connects the channels. Raises ChannelGone, NotInApplication, or NotFound for the bridge."""
+        await self._do(Operation.ADD_TO_BRIDGE, bridgeId=bridge, channel=list(channels))
+
+    async def destroy_bridge(self, bridge: str) -> None:
+        """Destroys a bridge; its channels stay. Destroyed already is done."""
+        with suppress(WrongState):  # what Asterisk says for a moment instead of 404, while the bridge goes
+            await self._do_unless_gone(Operation.DESTROY_BRIDGE, bridgeId=bridge)
+
+    # The one place where requests are made
+
+    async def _ask(self, operation: Operation, shape: type[_T], **values: Any) -> _T:
+        body = await self._do(operation, **values)
+        try:
+            return msgspec.json.decode(body, type=shape)
+        except msgspec.DecodeError as error:
+            raise AsteriskFailed(f"Asterisk's answer to {operation.name} cannot be read: {error}") from None
+
+    async def _do_unless_gone(self, operation: Operation, **values: Any) -> None:
+        try:
+            await self._do(operation, **values)
+        except NotFound:
+            return
+
+    async def _do(self, operation: Operation, **values: Any) -> bytes:
+        url, query, body = _request(self._url, operation, values)
+        try:
+            async with self._session.request(operation.method, url, params=query, json=body) as response:
+                answer = await response.read()
+        except aiohttp.ClientConnectorError as error:
+            raise TryLater(f"Asterisk cannot be reached at {self._url}: {error.strerror}; is it running?") from None
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            reason = (
+                f"no answer within {self._timeout:g} s" if isinstance(error, TimeoutError) else type(error).__name__
+            )
+            raise OutcomeUnknown(f"Asterisk: {operation.name}: {reason}; it may or may not have been done") from None
+        if response.status >= 400:
+            raise _error(operation, response.status, answer)
+        return answer
+
+
+def _request(
+    base: str, operation: Operation, values: dict[str, Any]
+) -> tuple[URL, dict[str, str] | None, dict[str, Any] | None]:
+    """Address, query, JSON body. Values go into the body if they can: no phone numbers in addresses."""
+    place = {name: quote(value, safe="") for name, value in values.items() if name not in operation.parameters}
+    given = {name: value for name, value in values.items() if name not in place and value is not None}
+    url = URL(f"{base}/ari{operation.path.format(**place)}", encoded=True)
+    if operation.method in ("GET", "DELETE"):
+        return url, given or None, None
+    # The filter is the body itself; every other parameter is a field of it.
+    return url, None, given.get("filter", given) or None
+
+
+# 404 of addChannel is about the bridge; an answer fails when the caller hangs up while it waits.
+_OTHER_WORDS_FOR_GONE = (
+    (Operation.ADD_TO_BRIDGE, 400, "Channel not found"),
+    (Operation.ANSWER, 500, "Failed to answer channel"),
+)
+
+_ERRORS: dict[int, type[Exception]] = {
+    401: NotAllowed,
+    403: NotAllowed,
+    404: NotFound,
+    409: WrongState,
+    412: PreconditionFailed,
+    422: NotInApplication,
+}
+
+
+def _error(operation: Operation, status: int, body: bytes) -> Exception:
+    try:
+        complaint = msgspec.json.decode(body, type=_Complaint)
+    except msgspec.DecodeError:
+        complaint = _Complaint()
+    said = complaint.message or complaint.error or "no reason given"
+    text = f"Asterisk refused {operation.name}: {said} ({status})"
+    if (operation, status, said) in _OTHER_WORDS_FOR_GONE:
+        return ChannelGone(text)
+    if status == 404 and operation.about_channel and "variable was not found" not in said:
+        return ChannelGone(text)
+    return _ERRORS.get(status, AsteriskFailed if status >= 500 else Invalid)(text)

@@ -1,0 +1,258 @@
+"""Asterisk's manager (AMI), for what ARI lacks: recording while bridged, reload, CLI, the small database.
+
+panoramisk speaks the protocol; connecting again, time limits and errors are ours. Left to itself it would send what
+was under way a second time after a reconnect, wait for ever on a dead peer, and write the secret into its log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import panoramisk
+import structlog
+
+from engine.asterisk.commands import ChannelGone, OutcomeUnknown
+from engine.foundation.errors import DariError, Invalid, NotAllowed, NotFound, TryLater
+from engine.foundation.tasks import Tasks
+
+log = structlog.get_logger(__name__)
+
+_FIRST_WAIT = 0.1
+_LONGEST_WAIT = 5.0
+_NEVER = 10**9
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What the manager answered: its fields, and for a listing one entry per item."""
+
+    fields: Mapping[str, str]
+    items: tuple[Mapping[str, str], ...] = ()
+
+
+class Manager:
+    """One manager connection. `async with` opens it and keeps it; it connects again for ever.
+
+    Every verb raises TryLater while it is away, OutcomeUnknown when no answer comes within `timeout` seconds or the
+    connection breaks meanwhile, Invalid or a subclass of NotFound when Asterisk refuses.
+    """
+
+    def __init__(
+        self, host: str, port: int, user: str, secret: str, *, timeout: float = 5.0, heartbeat: float = 4.0
+    ) -> None:
+        self.state = "not connected yet"
+        """One sentence for people."""
+        self._address = (host, port)
+        self._user = user
+        self._secret = secret
+        self._timeout = timeout
+        self._heartbeat = heartbeat
+        self._line: _Line | None = None
+        self._tasks = Tasks("manager")
+
+    @property
+    def connected(self) -> bool:
+        return self._line is not None
+
+    async def connect(self) -> None:
+        """Starts connecting and returns after the first attempt, whether it succeeded or not."""
+        tried = asyncio.Event()
+        self._tasks.start("connection", self._stay_connected(tried))
+        await tried.wait()
+
+    async def close(self) -> None:
+        """Leaves; whatever waits is told that its outcome is unknown."""
+        await self._tasks.close()
+
+    async def __aenter__(self) -> Self:
+        await self.connect()
+        return self
+
+    async def __aexit__(
+        self, _type: type[BaseException] | None, _error: BaseException | None, _traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def record(self, channel_name: str, file: str, options: str) -> None:
+        """Starts MixMonitor on a channel (by name: PJSIP/trunk-00000001). Raises ChannelGone."""
+        await self.action("MixMonitor", Channel=channel_name, File=file, Options=options)
+
+    async def stop_recording(self, channel_name: str) -> None:
+        """Ends MixMonitor. Raises ChannelGone; Invalid when nothing was being recorded."""
+        await self.action("StopMixMonitor", Channel=channel_name)
+
+    async def reload(self, module: str) -> None:
+        """Makes a module read its files again."""
+        await self.action("Reload", Module=module)
+
+    async def command(self, cli: str) -> str:
+        """The output of a CLI command."""
+        return (await self.action("Command", Command=cli)).fields.get("Output", "")
+
+    async def database_get(self, family: str, key: str) -> str:
+        """A value of Asterisk's own database. Raises NotFound."""
+        reply = await self.action("DBGet", Family=family, Key=key)
+        return reply.items[0]["Val"]
+
+    async def database_put(self, family: str, key: str, value: str) -> None:
+        """Writes a value into Asterisk's own database."""
+        await self.action("DBPut", Family=family, Key=key, Val=value)
+
+    async def database_delete(self, family: str, key: str) -> None:
+        """Deletes a value; deleted already is done."""
+        with suppress(NotFound):
+            await self.action("DBDel", Family=family, Key=key)
+
+    async def core_status(self) -> Mapping[str, str]:
+        """CoreCurrentCalls, CoreStartupDate, CoreStartupTime, CoreReloadDate, CoreReloadTime."""
+        return (await self.action("CoreStatus")).fields
+
+    async def action(self, name: str, **fields: str) -> Reply:
+        """Any manager action."""
+        if self._line is None:
+            raise TryLater(f"the manager of Asterisk is away ({self.state})")
+        return await self._line.ask(name, fields, self._timeout)
+
+    async def _stay_connected(self, tried: asyncio.Event) -> None:
+        wait = _FIRST_WAIT
+        while True:
+            line = _Line(*self._address)
+            try:
+                await line.open(self._user, self._secret, self._timeout)
+                self._line, wait = line, _FIRST_WAIT
+                self._tell("connected")
+                tried.set()
+                await line.until_lost(self._heartbeat, self._timeout)
+                reason = "the manager connection was lost"
+            except DariError as error:
+                reason = str(error)
+            finally:
+                self._line = None
+                line.hang_up()
+            self._tell(f"not connected: {reason}")
+            tried.set()
+            await asyncio.sleep(wait * (0.5 + secrets.randbelow(500) / 1000))
+            wait = min(wait * 2, _LONGEST_WAIT)
+
+    def _tell(self, state: str) -> None:
+        """Logs each state once, however often it comes again."""
+        if state != self.state:
+            self.state = state
+            (log.info if state == "connected" else log.warning)(f"Asterisk manager: {state}")
+
+
+class _All:
+    """Contains everything: panoramisk shall send nothing a second time."""
+
+    def __contains__(self, _action: object) -> bool:
+        return True
+
+
+class _Line(panoramisk.Manager):  # type: ignore[misc] # panoramisk has no types
+    """One connection: never connects again by itself, and tells when it is lost."""
+
+    def __init__(self, host: str, port: int) -> None:
+        # Its messages may hold secrets and numbers (the whole action is logged when sending fails).
+        logging.getLogger("panoramisk").setLevel(logging.CRITICAL + 1)
+        super().__init__(
+            host=host,
+            port=port,
+            loop=asyncio.get_running_loop(),
+            ping_delay=_NEVER,
+            forgetable_actions=_All(),
+        )
+        self._lost = asyncio.Event()
+        self._waiting: set[asyncio.Future[Any]] = set()
+
+    async def open(self, user: str, secret: str, timeout: float) -> None:
+        """Connects and logs in. Raises TryLater or NotAllowed."""
+        host, port = self.config["host"], self.config["port"]
+        try:
+            async with asyncio.timeout(timeout):
+                await self.connect()
+        except (OSError, TimeoutError) as error:
+            reason = str(error) or "no answer"
+            raise TryLater(f"no manager (AMI) at {host}:{port}: {reason}; is Asterisk running?") from None
+        try:
+            await self.ask("Login", {"Username": user, "Secret": secret, "Events": "off"}, timeout)
+        except Invalid:
+            raise NotAllowed(
+                f"the manager (AMI) at {host}:{port} refuses the user {user} or its secret; "
+                "compare them with Asterisk's manager.conf"
+            ) from None
+
+    async def ask(self, name: str, fields: Mapping[str, str], timeout: float) -> Reply:
+        """Sends one action and waits for its whole answer."""
+        for field, value in fields.items():
+            if "\r" in value or "\n" in value:
+                raise Invalid(f"{name}: {field} must be one line")
+        answer: asyncio.Future[Any] = self.send_action({"Action": name, **fields})
+        self._waiting.add(answer)
+        try:
+            async with asyncio.timeout(timeout):
+                return _reply(name, await answer)
+        except TimeoutError:
+            raise OutcomeUnknown(f"the manager did not answer {name} within {timeout:g} s") from None
+        except ConnectionError:
+            raise OutcomeUnknown(f"the manager connection broke during {name}") from None
+        finally:
+            self._waiting.discard(answer)
+
+    async def until_lost(self, heartbeat: float, timeout: float) -> None:
+        """Returns when the connection is gone. Raises OutcomeUnknown when a ping is not answered in time."""
+        while not self._lost.is_set():
+            try:
+                async with asyncio.timeout(heartbeat):
+                    await self._lost.wait()
+            except TimeoutError:
+                await self.ask("Ping", {}, timeout)
+
+    def hang_up(self) -> None:
+        """Closes, and tells everybody who waits."""
+        self.close()
+        self._lost.set()
+        for answer in self._waiting:
+            if not answer.done():
+                answer.set_exception(ConnectionResetError())
+
+    # What panoramisk calls
+
+    def connection_made(self, connecting: asyncio.Future[Any]) -> None:
+        if not connecting.cancelled() and connecting.exception() is None:
+            super().connection_made(connecting)
+
+    def connection_lost(self, _error: object) -> None:
+        self.hang_up()
+
+
+def _reply(name: str, answer: Any) -> Reply:
+    first, *rest = answer if isinstance(answer, list) else [answer]
+    if first.success:
+        items = tuple(_fields(message) for message in rest if not message.event.endswith("Complete"))
+        return Reply(_fields(first), items)
+    fields = _fields(first)
+    said = fields.get("Output") or fields.get("Message", "")
+    text = f"Asterisk's manager refused {name}: {said or 'no reason given'}"
+    if said == "No such channel":
+        raise ChannelGone(text)
+    if said in ("Database entry not found", "Database entry could not be deleted"):
+        raise NotFound(text)
+    if said == "Permission denied":
+        raise NotAllowed(text)
+    raise Invalid(text)
+
+
+def _fields(message: Any) -> dict[str, str]:
+    """Fields by name; a field that came several times is one text with as many lines."""
+    return {
+        name: "\n".join(value) if isinstance(value, list) else value
+        for name, value in message.items()
+        if name != "content"  # panoramisk's own
+    }
