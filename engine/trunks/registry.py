@@ -1,0 +1,86 @@
+"""The register of trunks: adds, changes and removes them.
+
+Each deed works in the caller's transaction (`engine.foundation.database.transaction`), so that nothing is half done.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network
+
+import msgspec
+from msgspec import UNSET, UnsetType
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from engine.foundation.errors import Conflict, Invalid, NotFound
+from engine.trunks import store
+from engine.trunks.model import NumberFormat, Trunk
+from engine.trunks.pjsip import check
+
+
+class TrunkChange(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be different about a trunk; what is left out stays."""
+
+    match: tuple[str, ...] | UnsetType = UNSET
+    contact: str | UnsetType = UNSET
+    number_format: NumberFormat | UnsetType = UNSET
+    trusted: bool | UnsetType = UNSET
+
+
+async def add(connection: AsyncConnection, trunk: Trunk) -> Trunk:
+    """Registers a trunk, its networks as they are kept. Raises Invalid, or Conflict when name or a network is taken."""
+    trunk = _checked(trunk)
+    if not await store.insert(connection, trunk):
+        raise Conflict(f"trunk {trunk.name} exists already; change it with `dari trunk set`, or choose another name")
+    await _claim(connection, trunk)
+    return trunk
+
+
+async def change(connection: AsyncConnection, name: str, wanted: TrunkChange) -> Trunk:
+    """Changes a trunk; the trunk as it is then. Raises NotFound, Invalid, or Conflict when a network is taken."""
+    found = await store.trunk(connection, name)
+    if found is None:
+        raise _no_such(name)
+    changed = _checked(msgspec.structs.replace(found, **_given(wanted)))
+    await store.update(connection, changed)
+    await _claim(connection, changed)
+    return changed
+
+
+async def remove(connection: AsyncConnection, name: str) -> None:
+    """Removes a trunk: its calls are turned away from then on. Raises NotFound."""
+    if not await store.delete(connection, name):
+        raise _no_such(name)
+
+
+async def listing(connection: AsyncConnection) -> list[Trunk]:
+    """All trunks by name."""
+    return await store.all_trunks(connection)
+
+
+def _given(wanted: TrunkChange) -> dict[str, object]:
+    return {name: value for name, value in msgspec.structs.asdict(wanted).items() if value is not UNSET}
+
+
+def _checked(trunk: Trunk) -> Trunk:
+    """The trunk with its networks in one spelling. Raises Invalid."""
+    check(trunk)
+    networks = [IPv4Network(match) for match in trunk.match]
+    for network in networks:
+        if network.prefixlen == 0:
+            raise Invalid(f"trunk {trunk.name}: match {network} is the whole Internet; name the carrier's addresses")
+        if any(network != other and network.subnet_of(other) for other in networks):
+            raise Invalid(f"trunk {trunk.name}: match {network} lies inside another of its matches; leave it out")
+    spelled = (str(network).removesuffix("/32") for network in sorted(set(networks)))
+    return msgspec.structs.replace(trunk, match=tuple(spelled))
+
+
+async def _claim(connection: AsyncConnection, trunk: Trunk) -> None:
+    if taken := await store.claim_networks(connection, trunk.name, trunk.match):
+        network, other = taken
+        raise Conflict(
+            f"trunk {trunk.name}: calls from {network} belong to trunk {other} already; change one of the two"
+        )
+
+
+def _no_such(name: str) -> NotFound:
+    return NotFound(f"trunk {name} does not exist; `dari trunk list` shows those that do")

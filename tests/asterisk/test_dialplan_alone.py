@@ -1,0 +1,168 @@
+"""What callers get when there is no engine, from a real Asterisk with the product's own files."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import re
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import pytest_asyncio
+
+from engine.settings import PRODUCT_FILES
+from engine.trunks.model import Trunk
+from tests.plain_sip import Call, Telephone
+from tests.real_asterisk import RunningAsterisk, loopback, start_asterisk, write_tone
+
+SERVER, CARRIER, STRANGER = (loopback(12, host) for host in (1, 2, 9))
+NUMBER = "05071234567"
+ANNOUNCEMENT = 650  # Hz
+TRUNKS = [Trunk(name="carrier", match=(CARRIER,), contact=f"sip:{CARRIER}:5080")]
+
+
+@pytest_asyncio.fixture(scope="module")
+async def asterisk(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningAsterisk]:
+    folder = tmp_path_factory.mktemp("a")
+    write_tone(folder / "sounds" / "ko" / "no-engine.wav", (ANNOUNCEMENT, 0.6))
+    running = await start_asterisk(folder, SERVER, TRUNKS, claim_milliseconds=100, longest_call=4)
+    yield running
+    await running.stop()
+
+
+@pytest.fixture
+def carrier() -> Iterator[Telephone]:
+    with Telephone(CARRIER) as telephone:
+        yield telephone
+
+
+async def records(asterisk: RunningAsterisk, call: Call) -> list[list[str]]:
+    """The lines of a call that is over; Asterisk writes them a moment after the caller's last message."""
+    for _ in range(20):
+        with asterisk.call_records.open() as lines:
+            if found := [line for line in csv.reader(lines) if line[2] == call.call_id]:
+                return found
+        await asyncio.sleep(0.05)
+    return []
+
+
+async def test_every_module_loads_and_nothing_is_complained_about(asterisk: RunningAsterisk) -> None:
+    listed = re.findall(r"^(?:pre)?load = (\S+)", (asterisk.etc / "modules.conf").read_text(), re.MULTILINE)
+    running = re.findall(r"^(\S+\.so) .* Running ", await asterisk.ask("module show like .so"), re.MULTILINE)
+    assert sorted(running) == sorted(listed)
+    assert not re.findall(r"^.*ERROR.*$", asterisk.log, re.MULTILINE)
+
+
+async def test_caller_hears_the_announcement_unanswered_and_gets_503(
+    asterisk: RunningAsterisk, carrier: Telephone
+) -> None:
+    call = await carrier.call(asterisk.sip_address, NUMBER)
+    assert call.codes == [100, 183, 503]
+    assert call.tones() == {ANNOUNCEMENT}
+    assert "Reason: Q.850;cause=34" in call.answers[-1]
+
+
+async def test_caller_hears_a_tone_when_the_announcement_is_missing(
+    asterisk: RunningAsterisk, carrier: Telephone
+) -> None:
+    sound = asterisk.settings.sounds / "ko" / "no-engine.wav"
+    aside = sound.rename(sound.with_suffix(".aside"))
+    try:
+        call = await carrier.call(asterisk.sip_address, NUMBER)
+    finally:
+        aside.rename(sound)
+    assert call.codes == [100, 183, 503]
+    assert call.tones() == {500, 600}  # 480 + 620 Hz
+
+
+@pytest.mark.parametrize("user", ["1", "+8250712345678", "8250712345678", f"{NUMBER}&x", f"{NUMBER}%40x", "9" * 200])
+async def test_whatever_begins_like_a_number_is_taken(asterisk: RunningAsterisk, carrier: Telephone, user: str) -> None:
+    assert (await carrier.call(asterisk.sip_address, user)).codes == [100, 183, 503]
+
+
+@pytest.mark.parametrize("user", ["shop", "s", "h", "*1", "$%7BEXTEN%7D"])
+async def test_whatever_does_not_gets_404(asterisk: RunningAsterisk, carrier: Telephone, user: str) -> None:
+    assert (await carrier.call(asterisk.sip_address, user)).codes == [404]
+
+
+async def test_a_stranger_is_refused_and_makes_no_call(asterisk: RunningAsterisk) -> None:
+    with Telephone(STRANGER) as stranger:
+        call = await stranger.call(asterisk.sip_address, NUMBER)
+    assert call.codes == [403]
+    assert "0 active channels" in await asterisk.ask("core show channels count")
+    assert not await records(asterisk, call)
+    assert f"from {STRANGER}:" in asterisk.log
+
+
+async def test_a_trunk_counts_as_soon_as_it_is_written(asterisk: RunningAsterisk) -> None:
+    newcomer = Trunk(name="newcomer", match=(STRANGER,), contact=f"sip:{STRANGER}:5080")
+    with Telephone(STRANGER) as telephone:
+        await asterisk.change_trunks([*TRUNKS, newcomer])
+        taken = await telephone.call(asterisk.sip_address, NUMBER)
+        await asterisk.change_trunks(TRUNKS)
+        refused = await telephone.call(asterisk.sip_address, NUMBER)
+    assert taken.codes == [100, 183, 503]
+    assert refused.codes == [403]
+
+
+async def test_asterisk_writes_the_call_down_by_itself(asterisk: RunningAsterisk, carrier: Telephone) -> None:
+    call = await carrier.call(asterisk.sip_address, NUMBER)
+    ((unique, linked, _, channel, caller, number, start, answer, end, _, talk, disposition, cause),) = await records(
+        asterisk, call
+    )
+    assert unique == linked
+    assert channel.startswith("PJSIP/carrier-")
+    assert (caller, number) == ("01012345678", NUMBER)
+    assert float(answer) == 0 < float(start) < float(end)
+    assert (talk, disposition, cause) == ("0", "CONGESTION", "34")
+
+
+async def test_a_claimed_call_that_no_engine_ends_is_cut_off_at_the_limit(
+    asterisk: RunningAsterisk, carrier: Telephone
+) -> None:
+    async with asterisk.ari() as ari:
+        socket = await ari.ws_connect("/ari/events", params={"app": "dari-test"})
+        calling = asyncio.ensure_future(carrier.call(asterisk.sip_address, NUMBER))
+        broadcast = await socket.receive_json()
+        channel = broadcast["channel"]["id"]
+        claim = {"channelId": channel, "application": "dari-test"}
+        assert (await ari.post("/ari/events/claim", params=claim)).status == 204
+        await socket.close()  # the engine is gone and nobody takes its call over
+        call = await calling
+    assert broadcast["type"] == "CallBroadcast"
+    assert call.codes[0] == 100
+    assert call.codes[-1] >= 400
+    assert asterisk.settings.longest_call == 4
+    ((*_, start, _answer, end, _, _, _, _),) = await records(asterisk, call)
+    assert float(end) - float(start) >= 4
+
+
+async def test_the_engine_hands_a_call_back_and_it_ends(asterisk: RunningAsterisk, carrier: Telephone) -> None:
+    async with asterisk.ari() as ari:
+        socket = await ari.ws_connect("/ari/events", params={"app": "dari-test"})
+        calling = asyncio.ensure_future(carrier.call(asterisk.sip_address, NUMBER))
+        channel = (await socket.receive_json())["channel"]["id"]
+        await ari.post("/ari/events/claim", params={"channelId": channel, "application": "dari-test"})
+        while (await socket.receive_json())["type"] != "StasisStart":
+            pass
+        assert (await ari.post(f"/ari/channels/{channel}/continue")).status == 204
+        call = await calling
+        await socket.close()
+    assert call.codes == [100, 603]
+    assert not call.heard
+
+
+async def test_another_programs_application_does_not_get_calls(asterisk: RunningAsterisk, carrier: Telephone) -> None:
+    async with asterisk.ari() as ari:
+        socket = await ari.ws_connect("/ari/events", params={"app": "other"})
+        call = await carrier.call(asterisk.sip_address, NUMBER)
+        with pytest.raises(TimeoutError):
+            await socket.receive(timeout=0.1)
+        await socket.close()
+    assert call.codes == [100, 183, 503]
+
+
+def test_the_dialplan_uses_no_text_from_outside() -> None:
+    dialplan = (PRODUCT_FILES / "dialplan" / "extensions.conf").read_text()
+    read = set(re.findall(r"\$\$\{([^}]*)\}", dialplan))
+    assert read == {"CHANNEL(pjsip,call-id)", "CALLERID(pres)", "STASISSTATUS", "PLAYBACKSTATUS", "HANGUPCAUSE"}

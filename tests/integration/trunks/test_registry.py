@@ -1,0 +1,146 @@
+"""Trunks on the real database, and in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from engine.foundation.database import transaction
+from engine.foundation.errors import Conflict, Invalid, NotFound
+from engine.foundation.tasks import Tasks
+from engine.trunks.cache import TrunkCache
+from engine.trunks.model import NumberFormat, Trunk
+from engine.trunks.registry import TrunkChange, add, change, listing, remove
+
+CARRIER = Trunk(name="carrier", match=("203.0.113.0/28", "198.51.100.7"), contact="sip:203.0.113.1:5060")
+
+
+async def added(database: AsyncEngine, trunk: Trunk) -> Trunk:
+    async with transaction(database) as connection:
+        return await add(connection, trunk)
+
+
+async def changed(database: AsyncEngine, name: str, wanted: TrunkChange) -> Trunk:
+    async with transaction(database) as connection:
+        return await change(connection, name, wanted)
+
+
+async def known(database: AsyncEngine) -> list[Trunk]:
+    async with transaction(database) as connection:
+        return await listing(connection)
+
+
+async def test_a_trunk_comes_back_with_its_networks_in_one_spelling(database: AsyncEngine) -> None:
+    kept = await added(database, CARRIER)
+    assert kept.match == ("198.51.100.7", "203.0.113.0/28")
+    assert await known(database) == [kept]
+    again = await changed(database, "carrier", TrunkChange(match=("198.51.100.7/32", "198.51.100.7")))
+    assert again.match == ("198.51.100.7",)
+    assert await known(database) == [again]
+
+
+async def test_a_change_touches_only_what_it_names(database: AsyncEngine) -> None:
+    kept = await added(database, CARRIER)
+    after = await changed(database, "carrier", TrunkChange(number_format=NumberFormat.E164, trusted=False))
+    assert (after.number_format, after.trusted) == (NumberFormat.E164, False)
+    assert (after.match, after.contact) == (kept.match, kept.contact)
+
+
+@pytest.mark.parametrize("match", ["203.0.113.0/28", "203.0.113.5", "203.0.0.0/16", "198.51.100.7"])
+async def test_no_two_trunks_share_an_address(database: AsyncEngine, match: str) -> None:
+    kept = await added(database, CARRIER)
+    with pytest.raises(Conflict, match="belong to trunk carrier already"):
+        await added(database, Trunk(name="second", match=("192.0.2.1", match), contact="sip:192.0.2.1"))
+    assert await known(database) == [kept]
+    second = await added(database, Trunk(name="second", match=("192.0.2.1",), contact="sip:192.0.2.1"))
+    with pytest.raises(Conflict):
+        await changed(database, "second", TrunkChange(match=(match,)))
+    assert await known(database) == [kept, second]
+
+
+async def test_of_two_that_claim_the_same_address_at_once_one_gets_it(database: AsyncEngine) -> None:
+    results = await asyncio.gather(
+        *(added(database, Trunk(name=f"t{i}", match=("192.0.2.1",), contact="sip:192.0.2.1")) for i in range(3)),
+        return_exceptions=True,
+    )
+    assert sorted(type(result) is Conflict for result in results) == [False, True, True]
+
+
+async def test_the_address_of_a_removed_trunk_is_free(database: AsyncEngine) -> None:
+    await added(database, CARRIER)
+    async with transaction(database) as connection:
+        await remove(connection, "carrier")
+    await added(database, Trunk(name="heir", match=CARRIER.match, contact=CARRIER.contact))
+
+
+async def test_a_name_is_given_once_and_an_unknown_one_is_told(database: AsyncEngine) -> None:
+    await added(database, CARRIER)
+    with pytest.raises(Conflict, match="exists already"):
+        await added(database, Trunk(name="carrier", match=("192.0.2.9",), contact="sip:192.0.2.9"))
+    async with transaction(database) as connection:
+        for deed in (remove(connection, "nobody"), change(connection, "nobody", TrunkChange())):
+            with pytest.raises(NotFound, match="dari trunk list"):
+                await deed
+
+
+@pytest.mark.parametrize(
+    "trunk",
+    [
+        Trunk(name="a b", match=("192.0.2.1",), contact="sip:192.0.2.1"),
+        Trunk(name="", match=("192.0.2.1",), contact="sip:192.0.2.1"),
+        Trunk(name="a", match=(), contact="sip:192.0.2.1"),
+        Trunk(name="a", match=("host.example",), contact="sip:192.0.2.1"),
+        Trunk(name="a", match=("192.0.2.1/24",), contact="sip:192.0.2.1"),
+        Trunk(name="a", match=("2001:db8::1",), contact="sip:192.0.2.1"),
+        Trunk(name="a", match=("0.0.0.0/0",), contact="sip:192.0.2.1"),
+        Trunk(name="a", match=("192.0.2.0/24", "192.0.2.1"), contact="sip:192.0.2.1"),
+        Trunk(name="a", match=("192.0.2.1",), contact="192.0.2.1"),
+        Trunk(name="a", match=("192.0.2.1",), contact="sip:user@192.0.2.1"),
+        Trunk(name="a", match=("192.0.2.1",), contact="sip:192.0.2.1\n[evil]"),
+    ],
+)
+async def test_a_trunk_that_cannot_be_one_is_refused(database: AsyncEngine, trunk: Trunk) -> None:
+    with pytest.raises(Invalid):
+        await added(database, trunk)
+    assert await known(database) == []
+
+
+@asynccontextmanager
+async def kept_fresh(cache: TrunkCache, database: AsyncEngine, url: str, heard: asyncio.Event) -> AsyncIterator[None]:
+    async def changed() -> None:
+        heard.set()
+
+    tasks = Tasks("test")
+    tasks.start("trunks", cache.keep_fresh(database, url, changed))
+    try:
+        async with asyncio.timeout(20):
+            yield
+    finally:
+        await tasks.close()
+
+
+async def test_every_change_is_in_memory_told_and_on_disk(
+    database: AsyncEngine, database_url: str, tmp_path: Path
+) -> None:
+    heard = asyncio.Event()
+    cache = TrunkCache(tmp_path / "trunks")
+    assert not cache.known
+    async with kept_fresh(cache, database, database_url, heard):
+        await heard.wait()
+        assert cache.known
+        assert cache.all() == []
+        heard.clear()
+        kept = await added(database, CARRIER)
+        await heard.wait()
+        assert cache.find("carrier") == kept
+        assert TrunkCache(tmp_path / "trunks").all() == [kept]
+        heard.clear()
+        async with transaction(database) as connection:
+            await remove(connection, "carrier")
+        await heard.wait()
+        assert cache.find("carrier") is None
