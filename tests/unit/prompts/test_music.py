@@ -1,0 +1,106 @@
+"""Music classes: made once, whoever asks, and new when their sound changes."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from engine.foundation.errors import NotFound, TryLater
+from engine.prompts.catalogue import keep, path_of
+from engine.prompts.music import Music
+from engine.settings import PRODUCT_FILES
+from tests.tones import tone, write_audio
+
+SCHEMA = (PRODUCT_FILES / "asterisk-conf" / "music.sql").read_text("utf-8")
+
+
+@pytest.fixture
+def sounds(tmp_path: Path) -> Path:
+    return tmp_path / "sounds"
+
+
+@pytest.fixture
+def sound(tmp_path: Path, sounds: Path) -> str:
+    return keep(write_audio(tmp_path / "a.wav", tone(700, 1)), sounds, field="ringback")
+
+
+def music_of(tmp_path: Path) -> Music:
+    return Music(tmp_path / "music.sqlite3", tmp_path / "sounds", SCHEMA)
+
+
+def rows(tmp_path: Path) -> list[tuple[str, str, str]]:
+    with closing(sqlite3.connect(tmp_path / "music.sqlite3")) as database:
+        return list(database.execute("SELECT name, mode, directory FROM musiconhold ORDER BY name"))
+
+
+def test_a_class_is_a_row_and_a_folder_with_that_one_sound(tmp_path: Path, sounds: Path, sound: str) -> None:
+    name = music_of(tmp_path).ensure(sound)
+    assert rows(tmp_path) == [(name, "files", str(sounds / "music" / name))]
+    (file,) = (sounds / "music" / name).iterdir()
+    assert file.read_bytes() == path_of(sound, sounds).read_bytes()
+    assert file.stat().st_mode & 0o777 == 0o644
+    assert file.parent.stat().st_mode & 0o777 == 0o755
+
+
+def test_asking_again_and_from_another_process_changes_nothing(tmp_path: Path, sound: str) -> None:
+    music = music_of(tmp_path)
+    assert music.ensure(sound) == music.ensure(sound) == music_of(tmp_path).ensure(sound)
+    assert len(rows(tmp_path)) == 1
+
+
+def test_many_at_once_make_one_class(tmp_path: Path, sounds: Path, sound: str) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        names = set(pool.map(lambda _: music_of(tmp_path).ensure(sound), range(16)))
+    assert len(names) == 1
+    assert [path.name for path in (sounds / "music").iterdir()] == [*names]
+    assert len(rows(tmp_path)) == 1
+
+
+def test_a_changed_file_is_a_new_class_and_the_old_one_stays(tmp_path: Path, sounds: Path, sound: str) -> None:
+    music = music_of(tmp_path)
+    former = music.ensure(sound)
+    other = keep(write_audio(tmp_path / "b.wav", tone(900, 1)), sounds, field="ringback")
+    path_of(other, sounds).replace(path_of(sound, sounds))
+    changed = music.ensure(sound)
+    assert changed != former
+    assert len(rows(tmp_path)) == 2
+    kept = {(sounds / "music" / name / "sound.wav").read_bytes() for name in (former, changed)}
+    assert len(kept) == 2
+
+
+def test_a_class_follows_the_sounds_folder_when_that_has_moved(tmp_path: Path, sounds: Path, sound: str) -> None:
+    name = music_of(tmp_path).ensure(sound)
+    sounds.rename(tmp_path / "moved")
+    assert Music(tmp_path / "music.sqlite3", tmp_path / "moved", SCHEMA).ensure(sound) == name
+    assert rows(tmp_path) == [(name, "files", str(tmp_path / "moved" / "music" / name))]
+
+
+async def test_a_missing_sound_is_told(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="own/none"):
+        await music_of(tmp_path).music_class("own/none")
+
+
+async def test_a_known_class_needs_no_database(tmp_path: Path, sound: str) -> None:
+    music = music_of(tmp_path)
+    name = await music.music_class(sound)
+    (tmp_path / "music.sqlite3").unlink()
+    assert await music.music_class(sound) == name
+
+
+@pytest.fixture
+def locked(tmp_path: Path) -> Iterator[None]:
+    with closing(sqlite3.connect(tmp_path / "music.sqlite3")) as database:
+        database.execute("BEGIN EXCLUSIVE")
+        yield
+
+
+@pytest.mark.usefixtures("locked")
+def test_a_locked_table_is_told_after_a_short_wait(tmp_path: Path, sound: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.prompts.music._BUSY_SECONDS", 0.05)
+    with pytest.raises(TryLater, match=r"music\.sqlite3: database is locked"):
+        music_of(tmp_path).ensure(sound)
