@@ -1,0 +1,1 @@
+"""Who owns numbers, calls and messages, and which sender numbers each has registered."""

@@ -1,0 +1,41 @@
+"""What a number is and what it is set to do."""
+
+from __future__ import annotations
+
+from enum import Enum
+from uuid import UUID
+
+import msgspec
+
+from engine.foundation.phone_number import PhoneNumber
+
+
+class NumberKind(Enum):
+    """Why Dari serves a number (K11)."""
+
+    VIRTUAL = "050"
+    OWN = "own"
+    MESSAGE_RECEIVING = "mo"
+    OPT_OUT = "080"
+
+
+class ServiceNumber(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A number in service with its settings, as routing and callbacks see it."""
+
+    number: PhoneNumber
+    kind: NumberKind
+    account_id: UUID
+    target: PhoneNumber
+    ring_seconds: int | None = None
+    """How long the target may ring; None: the system's setting."""
+    ringback: str | None = None
+    """Sound name (relative to the sounds folder, no extension); None: the standard ringing tone."""
+    whisper: str | None = None
+    record: bool = False
+    callback: str | None = None
+    """Text of the message after an answered call; None: no message."""
+    sender: PhoneNumber | None = None
+    """The registered number that the message comes from."""
+    repeat_window_days: int = 7
+    """A recipient gets at most one message of this account in so many days; 0: no limit."""
+    min_talk_seconds: int = 10

@@ -1,0 +1,1 @@
+"""Decides by number, caller and instant what a call will go through. Never does it."""

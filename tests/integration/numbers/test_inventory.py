@@ -1,0 +1,202 @@
+"""Numbers into service, changed and out, on the real database."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from engine.accounts.book import account_named
+from engine.foundation.database import connect, transaction
+from engine.foundation.errors import Conflict, DariError, Invalid, NotAllowed, NotFound
+from engine.foundation.phone_number import PhoneNumber
+from engine.numbers.inventory import NumberChange, add, change, find, in_service, listing, look_up, remove
+from engine.numbers.model import ServiceNumber
+from tests.opened_shop import SENDER, TARGET, VIRTUAL, number_of, open_shop
+
+OTHER = PhoneNumber("050712345679")
+
+
+async def added(database: AsyncEngine, number: ServiceNumber) -> ServiceNumber:
+    async with transaction(database) as connection:
+        return await add(connection, number)
+
+
+async def changed(database: AsyncEngine, **wanted: Any) -> ServiceNumber:
+    async with transaction(database) as connection:
+        return await change(connection, VIRTUAL, NumberChange(**wanted))
+
+
+async def test_a_number_comes_back_as_it_was_put_in(database: AsyncEngine) -> None:
+    number = number_of(
+        await open_shop(database),
+        ring_seconds=20,
+        ringback="own/abc",
+        whisper="own/def",
+        record=True,
+        callback="고맙습니다",
+        sender=SENDER,
+        repeat_window_days=0,
+        min_talk_seconds=0,
+    )
+    assert await added(database, number) == number
+    async with transaction(database) as connection:
+        assert await find(connection, VIRTUAL) == number
+        assert await listing(connection) == [number]
+        assert [part async for part in in_service(connection)] == [[number]]
+
+
+async def test_a_number_in_service_is_not_added_again(database: AsyncEngine) -> None:
+    shop = await open_shop(database)
+    await added(database, number_of(shop))
+    with pytest.raises(Conflict, match="in service already"):
+        await added(database, number_of(shop, target=PhoneNumber("01012345678")))
+    async with transaction(database) as connection:
+        assert (await find(connection, VIRTUAL)).target == TARGET
+
+
+async def test_of_two_that_add_the_same_number_one_gets_it(database: AsyncEngine) -> None:
+    shop = await open_shop(database)
+    results = await asyncio.gather(*(added(database, number_of(shop)) for _ in range(4)), return_exceptions=True)
+    assert sorted(type(result) is Conflict for result in results) == [False, True, True, True]
+
+
+async def test_a_refused_number_leaves_nothing_of_the_same_transaction(database: AsyncEngine) -> None:
+    with pytest.raises(NotAllowed):  # noqa: PT012
+        async with transaction(database) as connection:
+            account = await account_named(connection, "new", datetime.now(UTC))
+            await add(connection, number_of(account.id))
+            await add(connection, number_of(account.id, number=OTHER, target=PhoneNumber("112")))
+    async with transaction(database) as connection:
+        assert await listing(connection) == []
+        assert await connection.scalar(text("SELECT count(*) FROM accounts")) == 0
+
+
+async def test_a_sender_that_the_account_has_not_registered_is_refused(database: AsyncEngine) -> None:
+    await open_shop(database)
+    async with transaction(database) as connection:
+        other = await account_named(connection, "other", datetime.now(UTC))
+    with pytest.raises(NotAllowed, match="not registered"):
+        await added(database, number_of(other.id, callback="x", sender=SENDER))
+
+
+async def test_a_change_touches_only_what_it_names(database: AsyncEngine) -> None:
+    before = await added(database, number_of(await open_shop(database), whisper="own/def", ring_seconds=20))
+    after = await changed(database, target=PhoneNumber("01012345678"), ring_seconds=None)
+    assert after == number_of(before.account_id, whisper="own/def", target=PhoneNumber("01012345678"))
+    async with transaction(database) as connection:
+        assert await find(connection, VIRTUAL) == after
+
+
+async def test_a_change_that_breaks_a_rule_changes_nothing(database: AsyncEngine) -> None:
+    before = await added(database, number_of(await open_shop(database), callback="x", sender=SENDER))
+    refused: list[dict[str, Any]] = [
+        {"target": PhoneNumber("0601234567")},
+        {"sender": None},
+        {"sender": PhoneNumber("0311234567")},
+        {"callback": "😀"},
+        {"record": True, "ring_seconds": 1},
+    ]
+    for wanted in refused:
+        with pytest.raises(DariError) as told:
+            await changed(database, **wanted)
+        assert isinstance(told.value, Invalid | NotAllowed)
+    async with transaction(database) as connection:
+        assert await find(connection, VIRTUAL) == before
+
+
+async def test_changes_at_the_same_time_are_both_kept(database: AsyncEngine) -> None:
+    await added(database, number_of(await open_shop(database)))
+    await asyncio.gather(
+        changed(database, record=True), changed(database, ring_seconds=9), changed(database, whisper="own/x")
+    )
+    async with transaction(database) as connection:
+        found = await find(connection, VIRTUAL)
+    assert (found.record, found.ring_seconds, found.whisper) == (True, 9, "own/x")
+
+
+async def test_what_is_not_in_service_is_told_so(database: AsyncEngine) -> None:
+    async with transaction(database) as connection:
+        assert await look_up(connection, VIRTUAL) is None
+        for deed in (
+            find(connection, VIRTUAL),
+            remove(connection, VIRTUAL),
+            change(connection, VIRTUAL, NumberChange()),
+        ):
+            with pytest.raises(NotFound, match="dari number list"):
+                await deed
+
+
+async def test_a_removed_number_can_be_added_again(database: AsyncEngine) -> None:
+    number = await added(database, number_of(await open_shop(database)))
+    async with transaction(database) as connection:
+        await remove(connection, VIRTUAL)
+        assert await look_up(connection, VIRTUAL) is None
+        await add(connection, number)
+
+
+async def test_a_listing_is_of_one_account_in_order(database: AsyncEngine) -> None:
+    shop, other = await open_shop(database), await open_shop(database, "other")
+    second = await added(database, number_of(shop, number=OTHER))
+    first = await added(database, number_of(shop))
+    await added(database, number_of(other, number=PhoneNumber("050712345670")))
+    async with transaction(database) as connection:
+        assert await listing(connection, shop) == [first, second]
+        assert len(await listing(connection)) == 3
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "target = '112'",
+        "target = number",
+        "kind = 'own'",
+        "ring_seconds = 2",
+        "callback = 'x', sender = NULL",
+        "sender = '0399999999'",
+        "repeat_window_days = 367",
+    ],
+)
+async def test_the_tables_themselves_refuse_what_no_rule_allows(database: AsyncEngine, broken: str) -> None:
+    await added(database, number_of(await open_shop(database)))
+    with pytest.raises(IntegrityError):
+        async with transaction(database) as connection:
+            await connection.execute(text(f"UPDATE numbers SET {broken}"))  # noqa: S608
+
+
+async def test_each_changed_number_is_told_and_many_are_told_as_all(database: AsyncEngine, database_url: str) -> None:
+    shop = await open_shop(database)
+    told: list[str] = []
+    listener = await connect(database_url, command_timeout=5.0)
+    try:
+        await listener.add_listener("dari_numbers", lambda *heard: told.append(str(heard[3])))
+        await added(database, number_of(shop))
+        await changed(database, record=True)
+        async with transaction(database) as connection:
+            await remove(connection, VIRTUAL)
+        await listener.execute("SELECT 1")
+        assert told == [VIRTUAL] * 3
+        told.clear()
+        many = text("""
+            INSERT INTO numbers (number, kind, account_id, target)
+            SELECT '0507' || lpad(i::text, 8, '0'), '050', :shop, '0212345678' FROM generate_series(1, :count) i
+        """)
+        for count, expected in ((100, 100), (101, 1)):
+            async with transaction(database) as connection:
+                await connection.execute(many, {"shop": shop, "count": count})
+            async with transaction(database) as connection:
+                await connection.execute(text("DELETE FROM numbers"))
+            await listener.execute("SELECT 1")
+            assert len(told) == 2 * expected
+            told.clear()
+        async with transaction(database) as connection:
+            await connection.execute(text("TRUNCATE numbers"))
+        await listener.execute("SELECT 1")
+        assert told == [""]
+    finally:
+        await listener.close()

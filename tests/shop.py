@@ -1,0 +1,61 @@
+"""A shop in a database: its account, its registered sender, its number, and calls that it had."""
+
+from __future__ import annotations
+
+import msgspec
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from engine.accounts.book import account_named, register_sender
+from engine.cdr import store as cdr_store
+from engine.cdr.model import CallRecord
+from engine.foundation.clock import SystemClock
+from engine.foundation.database import transaction
+from engine.foundation.phone_number import PhoneNumber
+from engine.numbers import inventory
+from engine.numbers.model import ServiceNumber
+from tests.answered_call import number_with_text
+
+
+async def open_shop(database: AsyncEngine, number: ServiceNumber | None = None) -> ServiceNumber:
+    """Puts `number` (or one that sends a message after calls) into service for an account; the number as kept."""
+    number = number or number_with_text()
+    async with transaction(database) as connection:
+        account = await account_named(connection, "다리꽃집", SystemClock().now())
+        number = msgspec.structs.replace(number, account_id=account.id)
+        if number.sender:
+            await register_sender(connection, account.id, number.sender, "the shop's own telephone line")
+        return await inventory.add(connection, number)
+
+
+async def keep_call(database: AsyncEngine, call: CallRecord, shop: ServiceNumber) -> CallRecord:
+    """Writes `call` as one to the shop's number."""
+    call = msgspec.structs.replace(call, account_id=shop.account_id, number=shop.number)
+    async with transaction(database) as connection:
+        await cdr_store.insert(connection, [call])
+    return call
+
+
+async def jobs_in_queue(database: AsyncEngine) -> list[str]:
+    """The names of the jobs that wait, in the order in which they were put in."""
+    async with transaction(database) as connection:
+        rows = await connection.execute(text("SELECT entrypoint FROM pgqueuer WHERE status = 'queued' ORDER BY id"))
+        return list(rows.scalars())
+
+
+async def events_of(database: AsyncEngine, call: CallRecord) -> list[str]:
+    """The kinds of the events about a call, in order."""
+    async with transaction(database) as connection:
+        rows = await connection.execute(
+            text("SELECT kind FROM events WHERE call_id = :call_id ORDER BY id"), {"call_id": call.call_id}
+        )
+        return list(rows.scalars())
+
+
+async def window_of(database: AsyncEngine, shop: ServiceNumber, recipient: PhoneNumber) -> object:
+    """When the recipient's last message was, as the repeat window has it; None for none."""
+    async with transaction(database) as connection:
+        return await connection.scalar(
+            text("SELECT last_at FROM callback_recipients WHERE account_id = :account AND recipient = :recipient"),
+            {"account": shop.account_id, "recipient": recipient},
+        )
