@@ -1,0 +1,155 @@
+"""One file of the spool: lines of a checksum and a JSON entry, appended, synced, read back, at last removed."""
+
+from __future__ import annotations
+
+import os
+from binascii import crc32
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple
+from uuid import UUID
+
+import msgspec
+
+from engine.cdr.model import CallRecord, OpenCall
+
+SUFFIX = ".spool"
+
+
+class Arrived(msgspec.Struct, frozen=True, tag="arrived"):
+    """A call came in; also written again when its first line's file is to be removed."""
+
+    call: OpenCall
+
+
+class Alive(msgspec.Struct, frozen=True, tag="alive"):
+    """These calls lived at that instant."""
+
+    call_ids: tuple[UUID, ...]
+    at: datetime
+
+
+class Closed(msgspec.Struct, frozen=True, tag="closed"):
+    """A call has ended."""
+
+    record: CallRecord
+
+
+class Drained(msgspec.Struct, frozen=True, tag="drained"):
+    """The records of these calls are in the database, or were refused by it and set aside."""
+
+    call_ids: tuple[UUID, ...]
+
+
+Entry = Arrived | Alive | Closed | Drained
+
+_encoder = msgspec.json.Encoder()
+_decoder: msgspec.json.Decoder[Entry] = msgspec.json.Decoder(Entry)
+
+
+class Broken(Exception):  # noqa: N818 - never leaves this folder
+    """A line that is not what was written."""
+
+
+def encode(entry: Entry) -> bytes:
+    """The line of an entry: CRC32 in eight hexadecimal digits, a space, JSON, a line feed."""
+    body = _encoder.encode(entry)
+    return b"%08x %b\n" % (crc32(body), body)
+
+
+def decode(line: bytes) -> Entry:
+    """The entry of a whole line. Raises Broken."""
+    body = line[9:-1]
+    if line[-1:] != b"\n" or line[:9] != b"%08x " % crc32(body):
+        raise Broken("the checksum does not fit")
+    try:
+        return _decoder.decode(body)
+    except msgspec.MsgspecError as error:
+        raise Broken(str(error)) from error
+
+
+class Segment:
+    """A file of the spool. Only the newest of a spool is written to."""
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self.path = path
+        self.size = os.fstat(descriptor).st_size
+        self.calls: set[UUID] = set()
+        """Calls with a line in this file that still matter."""
+        self.unsynced: list[Entry] = []
+        """Entries that a power cut could still take."""
+        self._descriptor = descriptor
+        self._named = False
+        self._torn = False
+
+    @classmethod
+    def create(cls, folder: Path, number: int) -> Segment:
+        """A new, empty file. Raises OSError."""
+        path = folder / f"{number:012d}{SUFFIX}"
+        return cls(path, os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_APPEND, 0o600))
+
+    @classmethod
+    def reopen(cls, path: Path) -> Segment:
+        """A file of an earlier life, to be read only. Raises OSError."""
+        return cls(path, os.open(path, os.O_RDONLY))
+
+    def append(self, line: bytes) -> int:
+        """Gives the line to the operating system; returns where it begins. Raises OSError: nothing appended."""
+        if self._torn:
+            os.ftruncate(self._descriptor, self.size)
+        self._torn = True
+        offset, rest = self.size, line
+        while rest:
+            rest = rest[os.write(self._descriptor, rest) :]
+        self._torn = False
+        self.size += len(line)
+        return offset
+
+    def sync(self) -> None:
+        """Makes what was appended, and the file's name, survive a power cut. Raises OSError."""
+        os.fdatasync(self._descriptor)
+        if not self._named:
+            _sync_folder(self.path.parent)
+            self._named = True
+
+    def entry(self, offset: int, length: int) -> Entry:
+        """The entry whose line lies there. Raises Broken, OSError."""
+        return decode(os.pread(self._descriptor, length, offset))
+
+    def lines(self) -> Iterator[tuple[int, bytes]]:
+        """Every line with the offset where it begins; the last may lack its line feed."""
+        offset = 0
+        with self.path.open("rb") as file:
+            for line in file:
+                yield offset, line
+                offset += len(line)
+
+    def set_aside(self) -> Path:
+        """Renames the file so that no later start reads it, and returns its new path."""
+        self.path = self.path.rename(self.path.with_name(self.path.name + ".damaged"))
+        self.close()
+        return self.path
+
+    def remove(self) -> None:
+        self.close()
+        self.path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
+class Place(NamedTuple):
+    """Where a line lies."""
+
+    segment: Segment
+    offset: int
+    length: int
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,1 @@
+"""What happened, in order, for those outside who must not miss it."""

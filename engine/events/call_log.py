@@ -1,0 +1,214 @@
+"""The live log of calls, for people: one line per event of a call, and the same as JSON for programs.
+
+One process writes one NAME (the engine `calls`, the jobs role `messages`). `call_log_reader` reads them all.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import unicodedata
+from datetime import datetime, timedelta, timezone
+from enum import Enum
+from pathlib import Path
+from typing import BinaryIO
+from uuid import UUID
+
+import msgspec
+import structlog
+
+from engine.foundation.phone_number import NumberClass, PhoneNumber, classify, masked, written
+
+log = structlog.get_logger(__name__)
+
+KST = timezone(timedelta(hours=9), "KST")
+_LONGEST_DETAIL = 200
+_SHORT_ID = 8
+
+
+class CallEventKind(Enum):
+    """What happened to a call, in the words of those who watch."""
+
+    ARRIVED = "arrived"
+    NOTICE = "notice"
+    RINGBACK = "ringback"
+    RINGING = "ringing"
+    """The target rings."""
+    ANSWERED = "answered"
+    """The target answered."""
+    WHISPER = "whisper"
+    CONNECTED = "connected"
+    RECORDING = "recording"
+    NOT_RECORDED = "not recorded"
+    ANNOUNCEMENT = "announcement"
+    ENDED = "ended"
+    MESSAGE_QUEUED = "message queued"
+    MESSAGE_SENT = "message sent"
+    MESSAGE_HELD = "message held"
+    MESSAGE_DELIVERED = "message delivered"
+    MESSAGE_FAILED = "message failed"
+
+
+KIND_WIDTH = max(len(kind.value) for kind in CallEventKind)
+_NUMBER_WIDTH = len("0507-1234-5678")
+PARTIES_WIDTH = 3 * _NUMBER_WIDTH + 2 * len(" -> ")
+
+
+class CallEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """One event. `detail` may hold what a caller sent: it is cleaned before it is written or shown."""
+
+    at: datetime
+    call_id: UUID
+    kind: CallEventKind
+    number: PhoneNumber | None = None
+    """The number called."""
+    caller: PhoneNumber | None = None
+    target: PhoneNumber | None = None
+    detail: str = ""
+
+
+def short_id(call_id: UUID) -> str:
+    """The last eight hex digits: random in a time-ordered id, and enough to name a call of these days."""
+    return call_id.hex[-_SHORT_ID:]
+
+
+def line(event: CallEvent) -> str:
+    """The event in fixed columns: Korean time, short call id, kind, caller -> number -> target, detail."""
+    columns = (
+        f"{event.at.astimezone(KST):%Y-%m-%d %H:%M:%S.%f}"[:-3],
+        short_id(event.call_id),
+        f"{event.kind.value:<{KIND_WIDTH}}",
+        f"{parties(event):<{PARTIES_WIDTH}}",
+        event.detail,
+    )
+    return printable("  ".join(columns)).rstrip()
+
+
+def parties(event: CallEvent) -> str:
+    """Caller -> number -> target, each in its column; the target only once it is known."""
+    numbers = [event.caller, event.number, *([event.target] if event.target else [])]
+    return " -> ".join(f"{written(number) if number else '-':<{_NUMBER_WIDTH}}" for number in numbers)
+
+
+def without_numbers(event: CallEvent) -> CallEvent:
+    """The event with people's numbers masked.
+
+    A 050 number stays whole: it stands in advertisements, names no person, and differs from its neighbours
+    in just those digits that masking would hide.
+    """
+    return msgspec.structs.replace(
+        event,
+        number=_hidden(event.number),
+        caller=_hidden(event.caller),
+        target=_hidden(event.target),
+    )
+
+
+def _hidden(number: PhoneNumber | None) -> PhoneNumber | None:
+    """Digits with stars inside (`010****5678`), which `written` sets with hyphens like any other number."""
+    if number is None or classify(number) is NumberClass.VIRTUAL:
+        return number
+    return PhoneNumber(masked(number).replace("-", ""))
+
+
+def printable(text: str) -> str:
+    """Without anything that ends a line, moves a cursor or turns the direction of writing."""
+    return "".join("?" if _steers(char) else char for char in text)
+
+
+def _steers(char: str) -> bool:
+    return unicodedata.category(char) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+
+
+class CallLog:
+    """NAME.log for `tail -f` and NAME.jsonl for programs, in one folder, both rotated by size.
+
+    Whatever happens to the files, `write` returns: a call never suffers from its log. What could not be
+    written is counted in `lost`.
+    """
+
+    def __init__(self, folder: Path, name: str, *, mask: bool, max_bytes: int, files: int) -> None:
+        """`files` rotated ones are kept of each: NAME.log.1 is the youngest."""
+        self._mask = mask
+        self._lines = _RotatedFile(folder / f"{name}.log", max_bytes, files)
+        self._objects = _RotatedFile(folder / f"{name}.jsonl", max_bytes, files)
+        self._failing = False
+        self.lost = 0
+
+    def write(self, event: CallEvent) -> None:
+        """Appends the event to both files."""
+        detail = printable(event.detail)[:_LONGEST_DETAIL]
+        event = msgspec.structs.replace(event, detail=detail)
+        if self._mask:
+            event = without_numbers(event)
+        try:
+            self._lines.append(line(event).encode() + b"\n")
+            self._objects.append(msgspec.json.encode(event) + b"\n")
+        except OSError as error:
+            self.lost += 1
+            if not self._failing:
+                log.warning("call log cannot be written", file=error.filename, reason=error.strerror)
+            self._failing = True
+        else:
+            if self._failing:
+                log.warning("call log is written again", lost=self.lost)
+            self._failing = False
+
+    def close(self) -> None:
+        self._lines.close()
+        self._objects.close()
+
+
+class _RotatedFile:
+    """Whole lines appended to one path, opened again when somebody moved it away. Raises OSError."""
+
+    def __init__(self, path: Path, max_bytes: int, files: int) -> None:
+        self._path = path
+        self._max_bytes = max_bytes
+        self._files = files
+        self._file: BinaryIO | None = None
+        self._torn = False
+        """Whether the file may end inside a line: after a full disk, or a death of the last writer."""
+
+    def append(self, text: bytes) -> None:
+        file = self._open_file()
+        if file.tell() + len(text) > self._max_bytes and file.tell():
+            self._rotate()
+            file = self._open_file()
+        data = b"\n" + text if self._torn else text
+        self._torn = True
+        if file.write(data) != len(data):
+            raise OSError(errno.ENOSPC, "written only in part; the disk is full", str(self._path))
+        self._torn = False
+
+    def close(self) -> None:
+        if self._file:
+            self._file.close()
+        self._file = None
+
+    def _open_file(self) -> BinaryIO:
+        if self._file and not self._is_still_there(self._file):
+            self.close()
+        if not self._file:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            file = self._path.open("ab+", buffering=0)
+            self._torn = file.tell() > 0 and os.pread(file.fileno(), 1, file.tell() - 1) != b"\n"
+            self._file = file
+        return self._file
+
+    def _is_still_there(self, file: BinaryIO) -> bool:
+        try:
+            return os.path.samestat(self._path.stat(), os.fstat(file.fileno()))
+        except FileNotFoundError:
+            return False
+
+    def _rotate(self) -> None:
+        self.close()
+        for age in range(self._files - 1, 0, -1):
+            older = self._rotated(age)
+            if older.exists():
+                older.replace(self._rotated(age + 1))
+        self._path.replace(self._rotated(1))
+
+    def _rotated(self, age: int) -> Path:
+        return self._path.with_name(f"{self._path.name}.{age}")

@@ -1,0 +1,74 @@
+"""PgQueuer's queries with a fence: what a worker says of a job counts only while the job is still its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+
+import structlog
+from pgqueuer.adapters.persistence.queries import Queries
+from pgqueuer.domain.models import Job, TracebackRecord
+from pgqueuer.domain.types import JOB_STATUS, JobId, QueueManagerId
+
+from engine.foundation.database import database_errors
+from engine.foundation.errors import DariError
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass
+class FencedQueries(Queries):
+    """The queue as one worker sees it. A worker that was away longer than its lease changes nothing any more."""
+
+    worker: QueueManagerId | None = None
+
+    async def count_start(self, job: Job) -> int | None:
+        """Notes that the job is started now: how often in a row it was, without an outcome. None: not ours any more.
+
+        PgQueuer counts the outcomes; the start of a job that kills its worker has none.
+        """
+        rows = await self.driver.fetch(
+            f"""UPDATE {self._table} SET headers = jsonb_set(
+                    coalesce(nullif(headers, 'null'), '{{}}'), '{{starts}}',
+                    to_jsonb(coalesce((headers->>'starts')::int, 0) + 1))
+                WHERE id = $1 AND queue_manager_id = $2 AND status = 'picked'
+                RETURNING (headers->>'starts')::int AS starts""",  # noqa: S608 - the table's name is PgQueuer's
+            job.id,
+            self.worker,
+        )
+        return int(str(rows[0]["starts"])) if rows else None
+
+    async def log_jobs(self, job_status: list[tuple[Job, JOB_STATUS, TracebackRecord | None]]) -> None:
+        own = await self._with_outcome(job.id for job, _, _ in job_status)
+        await super().log_jobs([entry for entry in job_status if entry[0].id in own])
+
+    async def retry_job(self, job: Job, delay: timedelta, traceback_record: TracebackRecord | None) -> None:
+        """Puts the job back. When the database does not answer, the end of the lease will do it."""
+        try:
+            with database_errors():
+                if job.id in await self._with_outcome([job.id]):
+                    await super().retry_job(job, delay, traceback_record)
+        except DariError as error:
+            log.warning("a job comes back only after its lease", job=job.entrypoint, reason=str(error))
+
+    async def update_heartbeat(self, job_ids: list[JobId]) -> None:
+        await self.driver.execute(
+            f"UPDATE {self._table} SET heartbeat = now() WHERE id = ANY($1) AND queue_manager_id = $2",  # noqa: S608
+            job_ids,
+            self.worker,
+        )
+
+    async def _with_outcome(self, ids: Iterable[JobId]) -> set[object]:
+        """Which of these jobs are still ours. Their starts are counted anew: they have come to an outcome."""
+        rows = await self.driver.fetch(
+            f"""UPDATE {self._table} SET headers = headers - 'starts'
+                WHERE id = ANY($1) AND queue_manager_id = $2 AND status = 'picked' RETURNING id""",  # noqa: S608
+            list(ids),
+            self.worker,
+        )
+        return {row["id"] for row in rows}
+
+    @property
+    def _table(self) -> str:
+        return self.qbq.qualified.queue_table

@@ -1,0 +1,1 @@
+"""Finished recordings: checked, kept and found again. Never starts one."""
