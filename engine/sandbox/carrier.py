@@ -1,0 +1,173 @@
+"""The carrier of the sandbox: callers and shops behind one SIP address, as a trunk's other end. It believes no one.
+
+async with Carrier("127.0.0.2", 5070, ("127.0.0.1", 5060)) as carrier:
+    shop = carrier.shop("0212345678", Answers(after_seconds=2))
+    caller = await carrier.call("05071234567", tone=500)
+    await caller.answered()
+    target = await shop.next_call()
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Self
+
+from engine.foundation.errors import GaveUp, Invalid
+from engine.sandbox import sip
+from engine.sandbox.caller import Call, CallerLeg
+from engine.sandbox.datagram import Endpoint
+from engine.sandbox.line import Habits, Line
+from engine.sandbox.phone import Behaviour, Rejects, TargetLeg
+from engine.sandbox.rtp import Sound
+from engine.sandbox.sip import Request, Response
+from engine.sandbox.sip_values import Uri
+
+_GOODBYE = 2.0  # seconds that calls still up have to end in order when the carrier closes
+
+
+@dataclass(frozen=True, slots=True)
+class Stray:
+    """A datagram that fitted no call and no shop, and why."""
+
+    instant: float
+    source: Endpoint
+    data: bytes
+    why: str
+
+
+@dataclass(slots=True)
+class Shop:
+    """A number behind the carrier. Its behaviour may be changed; it holds for the next call."""
+
+    number: str
+    behaviour: Behaviour
+    calls: list[TargetLeg] = field(default_factory=list)  # all, in the order of arrival
+    _waiting: asyncio.Queue[TargetLeg] = field(default_factory=asyncio.Queue)
+
+    async def next_call(self, within: float = 10.0) -> TargetLeg:
+        """The oldest call not asked for yet. Raises GaveUp when none came within that many seconds."""
+        try:
+            return await asyncio.wait_for(self._waiting.get(), within)
+        except TimeoutError:
+            raise GaveUp(f"no call came to shop {self.number} within {within:g} s") from None
+
+    def ring(self, leg: TargetLeg) -> None:
+        self.calls.append(leg)
+        self._waiting.put_nowait(leg)
+
+
+class Carrier:
+    """Used with `async with`; every call's facts stay readable afterwards."""
+
+    def __init__(self, ip: str, port: int, dari_address: Endpoint, habits: Habits | None = None) -> None:
+        """`ip` is the trunk's address, which Dari knows it by; port 0 takes a free one."""
+        self.callers: list[CallerLeg] = []
+        self.targets: list[TargetLeg] = []
+        self.stray: list[Stray] = []
+        self._wanted: Endpoint = (ip, port)
+        self._dari = dari_address
+        self._habits = habits or Habits()
+        self._shops: dict[str, Shop] = {}
+        self._legs: dict[str, CallerLeg | TargetLeg] = {}
+        self._line: Line | None = None
+
+    async def __aenter__(self) -> Self:
+        """Raises Invalid when the address is taken."""
+        self._line = Line(self._wanted, self._habits, self._receive)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Ends what still is up, so that nothing of ours stays in Asterisk."""
+        live = [leg for leg in self._legs.values() if not leg.is_over]
+        if live:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_GOODBYE):
+                    await asyncio.gather(*(leg.hang_up() for leg in live), return_exceptions=True)
+        for leg in self._legs.values():
+            leg.abandon()
+        await self._open.close()
+
+    @property
+    def address(self) -> Endpoint:
+        """Where it takes SIP."""
+        return self._open.address
+
+    def shop(self, number: str, behaviour: Behaviour) -> Shop:
+        """The shop at that number from now on; the same one again when it exists, with a new behaviour."""
+        shop = self._shops.setdefault(number, Shop(number, behaviour))
+        shop.behaviour = behaviour
+        return shop
+
+    async def call(
+        self,
+        number: str,
+        from_number: str = "01012345678",
+        tone: Sound = 500,
+        headers: Mapping[str, str] | None = None,
+        privacy: bool = False,
+        user_part: str | None = None,
+    ) -> CallerLeg:
+        """A call to `number` at Dari; its INVITE is out when this returns.
+
+        An empty `from_number` shows no number at all; `privacy` hides it from the called one but not from Dari
+        (P-Asserted-Identity); `user_part` stands raw where the caller's number would.
+        """
+        call = Call(number, from_number, tone, headers or {}, privacy, user_part)
+        leg = CallerLeg(self._open, call, self._dari)
+        self._legs[leg.call_id] = leg
+        self.callers.append(leg)
+        leg.dial()
+        return leg
+
+    @property
+    def _open(self) -> Line:
+        if self._line is None:
+            raise Invalid("the carrier is not open; use it inside `async with Carrier(...)`")
+        return self._line
+
+    def _receive(self, data: bytes, source: Endpoint, instant: float) -> None:
+        if not data.strip(b"\r\n\0"):
+            return  # a keep-alive (RFC 5626)
+        try:
+            self._place(sip.parse(data), source, instant, data)
+        except Invalid as error:
+            self.stray.append(Stray(instant, source, data, str(error)))
+
+    def _place(self, message: Request | Response, source: Endpoint, instant: float, data: bytes) -> None:
+        if leg := self._legs.get(message.call_id):
+            leg.receive(message, source, instant)
+        elif isinstance(message, Request) and message.method == "INVITE" and not message.to_tag:
+            self._ring(message, source, instant, data)
+        else:
+            self._take_stranger(message, source, instant, data)
+
+    def _ring(self, invite: Request, source: Endpoint, instant: float, data: bytes) -> None:
+        shop = self._shops.get(_dialled(invite))
+        if shop is None:
+            self.stray.append(Stray(instant, source, data, "no shop has this number"))
+        leg = TargetLeg(self._open, invite, source, shop.behaviour if shop else Rejects(404), instant)
+        self._legs[leg.call_id] = leg
+        self.targets.append(leg)
+        leg.receive(invite, source, instant)
+        if shop:
+            shop.ring(leg)
+
+    def _take_stranger(self, message: Request | Response, source: Endpoint, instant: float, data: bytes) -> None:
+        is_check = isinstance(message, Request) and message.method == "OPTIONS"
+        if not is_check:
+            self.stray.append(Stray(instant, source, data, "it belongs to no call"))
+        if isinstance(message, Request) and message.method != "ACK":
+            answer = sip.response_to(message, 200 if is_check else 481, source, sip.new_tag())
+            port = source[1] if "rport" in message.via.parameters else message.via.port
+            self._open.socket.send(answer.build(), (source[0], port))
+
+
+def _dialled(invite: Request) -> str:
+    """The number in the Request-URI; empty when it has none."""
+    try:
+        return Uri.parse(invite.uri).user.partition(";")[0]
+    except Invalid:
+        return ""
