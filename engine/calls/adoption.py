@@ -1,0 +1,179 @@
+"""Takes over live calls after a restart or a lost socket: compares what Asterisk has with what we know.
+
+Connected calls go on to their end and their record. Calls that had not been connected yet are ended properly: their
+script cannot be taken up in the middle, and nobody is left alone on a line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from engine.asterisk import events
+from engine.asterisk.commands import Ari
+from engine.calls.arrival import trunk_of
+from engine.calls.call import TARGET_VARIABLE, Call, Switchboard, call_of
+from engine.calls.notes import Moment, Notes
+from engine.calls.party import Party
+from engine.calls.state import CallState
+from engine.calls.steps.connect import until_somebody_hangs_up
+from engine.cdr.model import CallRecord, OpenCall, Result, Side, StepKind
+from engine.events.call_log import CallEventKind
+from engine.foundation.clock import Clock
+from engine.foundation.errors import NotFound
+from engine.foundation.phone_number import PhoneNumber
+
+SURE_AFTER = 2.0
+"""Seconds after which a channel that was asked for must be there, and one that is there must be known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What Asterisk has at one moment."""
+
+    at: Moment
+    channels: dict[str, events.Channel]
+    bridges: dict[str, events.Bridge]
+    own: frozenset[str]
+    """Channels that Asterisk counts as this engine's."""
+    numbers: dict[str, PhoneNumber]
+    """The numbers dialled, by target channel, of the calls that were asked for."""
+
+
+async def look(ari: Ari, callers: Collection[str], calls: Collection[UUID], clock: Clock) -> Found:
+    """Reads what Asterisk has, once it tells us again of the channels of these calls (their callers' ids, their ids).
+
+    Read twice: what ended before the subscription would be told by nobody.
+    """
+    wanted = [channel.id for channel in await ari.channels() if channel.id in callers or call_of(channel.id) in calls]
+    if wanted:
+        await ari.subscribe(wanted)
+    at = Moment(clock.now(), clock.monotonic())
+    channels = {channel.id: channel for channel in await ari.channels()}
+    bridges = {bridge.id: bridge for bridge in await ari.bridges()}
+    own = frozenset((await ari.app()).channel_ids)
+    numbers = {channel: await _number_dialled(ari, channel) for channel in channels if call_of(channel) in calls}
+    return Found(at, channels, bridges, own, numbers)
+
+
+async def _number_dialled(ari: Ari, channel: str) -> PhoneNumber:
+    try:
+        return PhoneNumber((await ari.variables(channel, [TARGET_VARIABLE])).get(TARGET_VARIABLE, ""))
+    except NotFound:
+        return PhoneNumber("")
+
+
+def missed(call: Call, found: Found) -> None:
+    """Tells a call of ours which of its channels went away unseen."""
+    for party in filter(None, (call.caller, call.target)):
+        if party.channel not in found.channels and party.started.tick < found.at.tick - SURE_AFTER:
+            call.lose(party)
+
+
+def stray_channels(found: Found, live: Collection[UUID], callers: Collection[str], node: str) -> list[str]:
+    """Channels of this engine that belong to no live call. Another engine's are not ours to end."""
+    return [channel.id for channel in found.channels.values() if _is_stray(channel, found, live, callers, node)]
+
+
+def _is_stray(
+    channel: events.Channel, found: Found, live: Collection[UUID], callers: Collection[str], node: str
+) -> bool:
+    if found.at.at - datetime.fromisoformat(channel.creationtime) < timedelta(seconds=SURE_AFTER):
+        return False
+    if owner := call_of(channel.id):
+        return owner not in live and channel.id.endswith(f".{node}")
+    return channel.id in found.own and channel.id not in callers
+
+
+def stray_bridges(found: Found, live: Collection[UUID], node: str) -> list[str]:
+    """Bridges that this engine made for calls that are over."""
+    return [
+        bridge
+        for bridge in found.bridges
+        if (owner := call_of(bridge)) and owner not in live and bridge.endswith(f".{node}")
+    ]
+
+
+def moment_of(instant: datetime, clock: Clock) -> Moment:
+    """An instant that Asterisk or an earlier process told, on this process's monotonic clock; never in the future."""
+    age = max((clock.now() - instant).total_seconds(), 0.0)
+    return Moment(clock.now() - timedelta(seconds=age), clock.monotonic() - age)
+
+
+def rebuild(board: Switchboard, notes: Notes, open_call: OpenCall, found: Found) -> Call | None:
+    """The call as Asterisk has it now; None when the caller is not there any more."""
+    caller_channel = found.channels.get(open_call.arrival.channel)
+    if caller_channel is None:
+        return None
+    caller = _party(Side.CALLER, caller_channel, notes, notes.arrival.caller)
+    call = Call(board, notes, caller)
+    target_channel = found.channels.get(call.target_channel)
+    if target_channel is not None:
+        number = found.numbers.get(target_channel.id) or None
+        call.target = _party(Side.TARGET, target_channel, notes, number)
+        notes.target = number
+    bridge = found.bridges.get(call.bridge)
+    if bridge is not None and call.target and {caller.channel, call.target.channel} <= set(bridge.channels):
+        _was_connected(call, bridge)
+    return call
+
+
+def _was_connected(call: Call, bridge: events.Bridge) -> None:
+    then = moment_of(datetime.fromisoformat(bridge.creationtime), call.notes.clock)
+    call.was_connected()
+    call.notes.begin(StepKind.CONNECT, (Side.CALLER, Side.TARGET)).began = then
+    call.notes.answered = then
+    if (call.board.monitor / f"{call.id}.raw").exists():
+        call.notes.recording = f"{call.notes.arrival.arrived_at:%Y/%m/%d}/{call.id}.wav"
+
+
+def legs_left(open_call: OpenCall, found: Found) -> list[str]:
+    """Channels that were made for a call whose caller has gone."""
+    return [channel for channel in found.channels if call_of(channel) == open_call.arrival.call_id]
+
+
+async def go_on(call: Call) -> None:
+    """The rest of an adopted call. Raises CallerHungUp."""
+    if call.state is CallState.CONNECTED and call.target is not None:
+        call.notes.tell(CallEventKind.CONNECTED, "taken over")
+        await until_somebody_hangs_up(call, call.target)
+    else:
+        call.notes.conclude(Result.LOST, Side.DARI)
+
+
+def lost(open_call: OpenCall) -> CallRecord:
+    """The record of a call whose end nobody saw, bounded by its last proof of life."""
+    arrival = open_call.arrival
+    return CallRecord(
+        call_id=arrival.call_id,
+        node=arrival.node,
+        sip_call_id=arrival.sip_call_id,
+        account_id=arrival.account_id,
+        number=arrival.number,
+        number_sent=arrival.number_sent,
+        number_kind=arrival.number_kind,
+        caller=arrival.caller,
+        caller_sent=arrival.caller_sent,
+        target=None,
+        trunk=arrival.trunk,
+        arrived_at=arrival.arrived_at,
+        ended_at=open_call.last_alive,
+        result=Result.LOST,
+        ended_by=Side.DARI,
+    )
+
+
+def _party(side: Side, channel: events.Channel, notes: Notes, number: PhoneNumber | None) -> Party:
+    now = notes.moment()
+    return Party(
+        side=side,
+        channel=channel.id,
+        channel_name=channel.name,
+        trunk=trunk_of(channel.name),
+        number=number,
+        started=notes.arrived,
+        sip_call_id=channel.protocol_id or None,
+        answered=now if channel.state == "Up" else None,
+    )

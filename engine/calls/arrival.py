@@ -1,0 +1,61 @@
+"""What is known of a call when its INVITE came: pure reading of the caller's channel. Trusts nothing that it says."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from uuid import UUID
+
+from engine.asterisk.events import StasisStart
+from engine.cdr.model import Arrival
+from engine.foundation.phone_number import PhoneNumber, national
+from engine.numbers.model import ServiceNumber
+
+_SENT_AT_MOST = 64
+
+
+def read_number(sent: str) -> PhoneNumber | None:
+    """The number called, however the trunk wrote it (050…, +8250…, 8250…); None when it is none."""
+    return national(sent)
+
+
+def read_caller(sent: str, presentation: str) -> PhoneNumber | None:
+    """The caller's number; None for withheld, absent and impossible ones. Only digits ever leave here.
+
+    `presentation` is Asterisk's CALLERID(pres). A withheld number that the carrier told us in trust goes no further.
+    """
+    number = None if presentation.startswith("prohib") else national(sent)
+    return number if number and 3 <= len(number) <= 15 else None
+
+
+def trunk_of(channel_name: str) -> str:
+    """The PJSIP endpoint in a channel's name: `PJSIP/carrier-00000001` -> `carrier`."""
+    return channel_name.partition("/")[2].rpartition("-")[0]
+
+
+def read_arrival(
+    call_id: UUID, node: str, start: StasisStart, number: ServiceNumber | None, arrived_at: datetime
+) -> Arrival:
+    """The arrival, with the owner of `number` at this moment. The dialplan's one argument is CALLERID(pres)."""
+    channel = start.channel
+    called = read_number(channel.dialplan.exten)
+    presentation = start.args[0] if start.args else ""
+    caller = read_caller(channel.caller.number, presentation)
+    return Arrival(
+        call_id=call_id,
+        node=node,
+        sip_call_id=channel.protocol_id or None,
+        channel=channel.id,
+        number=called,
+        number_sent=_printable(channel.dialplan.exten),
+        number_kind=number.kind if number else None,
+        account_id=number.account_id if number else None,
+        caller=caller,
+        caller_sent="withheld" if presentation.startswith("prohib") else _printable(channel.caller.number),
+        trunk=trunk_of(channel.name),
+        arrived_at=arrived_at,
+    )
+
+
+def _printable(sent: str) -> str:
+    return re.sub(r"[^\x20-\x7e]", "?", sent)[:_SENT_AT_MOST]

@@ -1,0 +1,291 @@
+"""A live call: its mailbox of facts, and the verbs a script has. Every waiting verb raises CallerHungUp."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+from uuid import UUID
+
+import structlog
+
+from engine.asterisk import events
+from engine.asterisk.commands import Ari
+from engine.calls.causes import CAUSE_TOWARDS_CALLER, NORMAL_CLEARING
+from engine.calls.notes import Notes
+from engine.calls.party import Party
+from engine.calls.state import CallState, check_move
+from engine.cdr.model import CallRecord, Result, Side, StepKind
+from engine.cdr.spool import Spool
+from engine.foundation.errors import DariError, NotFound
+from engine.foundation.phone_number import PhoneNumber
+from engine.foundation.tasks import Tasks
+from engine.trunks.model import Trunk
+
+log = structlog.get_logger(__name__)
+
+
+TARGET_VARIABLE = "DARI_TARGET"
+"""Channel variable with the number dialled, for the engine that adopts the call: nothing else in Asterisk tells it."""
+
+
+class CallerHungUp(Exception):  # noqa: N818 - what happened, not what failed
+    """The caller is gone; raised inside whatever verb is waiting."""
+
+
+class Recorder(Protocol):
+    """The part of Asterisk's manager that records (MixMonitor)."""
+
+    async def record(self, channel_name: str, file: str, options: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Switchboard:
+    """What all calls of this engine share."""
+
+    ari: Ari
+    recorder: Recorder
+    music_class: Callable[[str], Awaitable[str]]
+    """The music class that plays a sound over and over."""
+    spool: Spool
+    sounds: Path
+    """As Asterisk sees it."""
+    monitor: Path
+    """Where Asterisk writes recordings while a call goes on."""
+    node: str
+    talk_limit: float
+    """Seconds after which a talk is ended, for hang-ups that never came."""
+
+
+def call_of(channel_or_bridge: str) -> UUID | None:
+    """The call that a channel or bridge of ours belongs to: ids that we choose are CALL.PURPOSE.NODE."""
+    head, dot, _ = channel_or_bridge.partition(".")
+    if not dot or len(head) != 36:
+        return None
+    try:
+        return UUID(head)
+    except ValueError:
+        return None
+
+
+def _diverted_from(number: PhoneNumber | None) -> dict[str, str]:
+    """What makes Asterisk send `Diversion: <sip:number>`; without the count it sends none (22.10.1)."""
+    if number is None:
+        return {}
+    return {
+        "REDIRECTING(from-num,i)": number,
+        "REDIRECTING(count,i)": "1",
+        "REDIRECTING(reason,i)": "unconditional",
+    }
+
+
+class Call:
+    """One call. Events come in through `deliver`, in order; scripts wait on facts with `until`, never on events."""
+
+    def __init__(self, board: Switchboard, notes: Notes, caller: Party) -> None:
+        self.board = board
+        self.notes = notes
+        self.caller = caller
+        self.target: Party | None = None
+        self.state = CallState.ARRIVED
+        self.id = notes.arrival.call_id
+        self.bridge = f"{self.id}.b.{board.node}"
+        self.target_channel = f"{self.id}.t1.{board.node}"
+        self._playbacks = 0
+        self._bridged = False
+        self._news = asyncio.Event()
+        self._meanwhile = Tasks(f"call-{str(self.id)[-8:]}")
+
+    def move(self, state: CallState) -> None:
+        """Goes to `state`, if the table allows it."""
+        check_move(self.state, state)
+        self.state = state
+
+    # -- facts in ------------------------------------------------------------------------------------------------
+
+    def deliver(self, event: events.Event) -> None:
+        """Takes one event of this call's channels. Never blocks, never fails on what it does not need."""
+        match event:
+            case events.StasisStart(channel=channel):
+                self._started(channel)
+            case events.Dial(peer=peer, dialstatus=status):
+                self._dialled(peer, status)
+            case events.ChannelHangupRequest(channel=channel) | events.ChannelDestroyed(channel=channel):
+                self._ended(channel, event.cause or 0, event.tech_cause or 0)
+            case events.StasisEnd(channel=channel):
+                self._ended(channel, 0, 0)
+            case events.PlaybackFinished(playback=playback):
+                self._played(playback)
+        self.wake()
+
+    def lose(self, party: Party) -> None:
+        """A channel of this call went away while nobody told us."""
+        party.ended = party.ended or self.notes.moment()
+        self.wake()
+
+    def was_connected(self) -> None:
+        """An adopted call that another process had connected."""
+        self._bridged = True
+        self.move(CallState.CONNECTED)
+
+    def wake(self) -> None:
+        """Something changed: every waiting verb looks again."""
+        self._news.set()
+        self._news = asyncio.Event()
+
+    def _party(self, channel_id: str) -> Party | None:
+        if channel_id == self.caller.channel:
+            return self.caller
+        return self.target if self.target and channel_id == self.target.channel else None
+
+    def _started(self, channel: events.Channel) -> None:
+        party = self._party(channel.id)
+        if party is self.target and party is not None and party.answered is None:
+            party.answered = self.notes.moment()
+            party.channel_name, party.sip_call_id = channel.name, channel.protocol_id or None
+
+    def _dialled(self, peer: events.Channel, status: str) -> None:
+        party = self._party(peer.id)
+        if party is None or party is self.caller:
+            return
+        party.sip_call_id = party.sip_call_id or peer.protocol_id or None
+        if status in ("RINGING", "PROGRESS") and party.rang is None:
+            party.rang = self.notes.moment()
+
+    def _ended(self, channel: events.Channel, cause: int, sip_code: int) -> None:
+        party = self._party(channel.id)
+        if party is None:
+            return
+        party.sip_call_id = party.sip_call_id or channel.protocol_id or None
+        party.ended = party.ended or self.notes.moment()
+        party.cause = party.cause or cause
+        party.sip_code = party.sip_code or sip_code
+
+    def _played(self, playback: events.Playback) -> None:
+        for party in filter(None, (self.caller, self.target)):
+            if playback.target_uri == f"channel:{party.channel}":
+                party.playbacks[playback.id] = playback.state == "done"
+
+    # -- verbs ---------------------------------------------------------------------------------------------------
+
+    async def until(self, happened: Callable[[], bool], within: float | None = None) -> bool:
+        """Waits until `happened()`; False when `within` seconds passed first."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                while True:
+                    if self.caller.gone:
+                        raise CallerHungUp
+                    if happened():
+                        return True
+                    await self._news.wait()
+        return False
+
+    async def to_caller(self, command: Awaitable[None]) -> None:
+        """A command on the caller's channel: when the channel is not there any more, the caller has hung up."""
+        try:
+            await command
+        except NotFound:
+            raise CallerHungUp from None
+
+    @asynccontextmanager
+    async def meanwhile(self, name: str, work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+        """Runs `work` beside the block, for what one party goes through while the script follows the other.
+
+        When it fails, the block goes on: a caller who hears no ringback still gets through.
+        """
+        task = self._meanwhile.start(name, self._quietly(name, work))
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _quietly(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except CallerHungUp:
+            pass  # the script itself is told by its own wait
+        except DariError as error:
+            log.warning("step failed, call goes on", call=str(self.id), step=name, reason=str(error))
+
+    async def say(self, party: Party, kind: StepKind, sound: str, longest: float = 300.0) -> bool:
+        """Plays `sound` to one party; True when it was heard whole."""
+        self._playbacks += 1
+        playback = f"{self.id}.p{self._playbacks}"
+        step = self.notes.begin(kind, (party.side,), sound)
+        try:
+            await self.board.ari.play(party.channel, str(self.board.sounds / sound), playback)
+            await self.until(lambda: playback in party.playbacks or party.gone, within=longest)
+        except DariError as error:
+            log.warning("sound not played", call=str(self.id), sound=sound, reason=str(error))
+        finally:
+            whole = party.playbacks.get(playback, False) and not party.gone
+            step.end(self.notes.moment(), whole=whole)
+        return whole
+
+    async def ring(
+        self, number: PhoneNumber, trunk: Trunk, endpoint: str, caller_id: str | None, longest: int
+    ) -> Party:
+        """Sends the INVITE to a target. `longest` (seconds) is Asterisk's own limit, should this engine die."""
+        self.target = Party(
+            side=Side.TARGET,
+            channel=self.target_channel,
+            channel_name="",
+            trunk=trunk.name,
+            number=number,
+            started=self.notes.moment(),
+        )
+        await self.board.ari.originate(
+            self.target_channel,
+            endpoint,
+            app_args=f"target,{self.id}",
+            caller_id=caller_id,
+            ring_seconds=longest,
+            variables={TARGET_VARIABLE: number, **_diverted_from(self.notes.arrival.number)},
+        )
+        return self.target
+
+    async def answer(self) -> None:
+        """200 OK to the caller."""
+        await self.to_caller(self.board.ari.answer(self.caller.channel))
+        self.notes.answered = self.notes.moment()
+
+    async def bridge_with(self, target: Party) -> None:
+        """The two hear each other from here on."""
+        self._bridged = True
+        await self.board.ari.create_bridge(self.bridge)
+        try:
+            await self.board.ari.add_to_bridge(self.bridge, self.caller.channel, target.channel)
+        except DariError:
+            if not self.caller.gone and not target.gone:
+                raise
+            await self.until(lambda: target.gone)
+
+    # -- the end -------------------------------------------------------------------------------------------------
+
+    async def clear_away(self) -> None:
+        """Nothing of this call stays in Asterisk: both legs and the bridge go, whatever state they are in."""
+        await self._meanwhile.close()
+        self.state = CallState.ENDED
+        cause = CAUSE_TOWARDS_CALLER[self.notes.result or Result.FAILED]
+        work = [self.board.ari.hang_up(self.caller.channel, cause)]
+        if self.target is not None:
+            work.append(self.board.ari.hang_up(self.target.channel, NORMAL_CLEARING))
+        if self._bridged:
+            work.append(self.board.ari.destroy_bridge(self.bridge))
+        for outcome in await asyncio.gather(*work, return_exceptions=True):
+            if isinstance(outcome, DariError):
+                log.warning("not cleared away", call=str(self.id), reason=str(outcome))
+            elif isinstance(outcome, BaseException):
+                raise outcome
+
+    def record(self) -> CallRecord:
+        """The record of the ended call."""
+        now = self.notes.moment()
+        legs = [self.caller] + ([self.target] if self.target else [])
+        for party in legs:
+            party.ended = party.ended or now
+        return self.notes.record(tuple(party.leg() for party in legs))

@@ -1,0 +1,144 @@
+"""What one call has gone through so far: the material of its record, and its lines in the call log."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from engine.calls.causes import CAUSE_TOWARDS_CALLER
+from engine.cdr.model import Arrival, CallRecord, Leg, Result, Side, Step, StepKind
+from engine.events.call_log import CallEvent, CallEventKind, CallLog
+from engine.foundation.clock import Clock
+from engine.foundation.phone_number import PhoneNumber
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One instant on both clocks: `at` for the record, `tick` for durations."""
+
+    at: datetime
+    tick: float
+
+
+@dataclass(slots=True)
+class OpenStep:
+    """A step that goes on; `end` closes it once."""
+
+    kind: StepKind
+    to: tuple[Side, ...]
+    sound: str | None
+    began: Moment
+    ended: Moment | None = None
+    whole: bool = False
+
+    def end(self, moment: Moment, *, whole: bool) -> None:
+        if self.ended is None:
+            self.ended, self.whole = moment, whole
+
+    def closed(self, at_latest: Moment) -> Step:
+        return Step(
+            kind=self.kind,
+            to=self.to,
+            sound=self.sound,
+            started_at=self.began.at,
+            ended_at=(self.ended or at_latest).at,
+            whole=self.whole,
+        )
+
+
+@dataclass(slots=True)
+class Notes:
+    """Written by the steps as they happen, read once, at the end, as a CallRecord."""
+
+    arrival: Arrival
+    clock: Clock
+    log: CallLog
+    arrived: Moment
+    target: PhoneNumber | None = None
+    ringing: Moment | None = None
+    answered: Moment | None = None
+    first_sound: Moment | None = None
+    result: Result | None = None
+    ended_by: Side = Side.DARI
+    recording: str | None = None
+    recording_reason: str = ""
+    steps: list[OpenStep] = field(default_factory=list)
+
+    def moment(self) -> Moment:
+        return Moment(self.clock.now(), self.clock.monotonic())
+
+    def begin(self, kind: StepKind, to: tuple[Side, ...], sound: str | None = None) -> OpenStep:
+        """A step starts now; the first one that the caller hears ends the post-dial delay."""
+        step = OpenStep(kind, to, sound, self.moment())
+        self.steps.append(step)
+        if Side.CALLER in to and self.first_sound is None and sound is not None:
+            self.first_sound = step.began
+        return step
+
+    def conclude(self, result: Result, ended_by: Side) -> None:
+        """How the call ended. The first conclusion stands: what comes later is only tidying up."""
+        if self.result is None:
+            self.result, self.ended_by = result, ended_by
+
+    def tell(self, kind: CallEventKind, detail: str = "") -> None:
+        """One line in the call log."""
+        self.log.write(
+            CallEvent(
+                at=self.clock.now(),
+                call_id=self.arrival.call_id,
+                kind=kind,
+                number=self.arrival.number,
+                caller=self.arrival.caller,
+                target=self.target,
+                detail=detail,
+            )
+        )
+
+    def seconds(self, *kinds: StepKind) -> float:
+        """How long steps of these kinds have lasted together."""
+        now = self.moment().tick
+        return sum(
+            (step.ended.tick if step.ended else now) - step.began.tick for step in self.steps if step.kind in kinds
+        )
+
+    def end_steps(self) -> None:
+        """What still goes on has now been heard to its end."""
+        now = self.moment()
+        for step in self.steps:
+            step.end(now, whole=True)
+
+    def record(self, legs: tuple[Leg, ...]) -> CallRecord:
+        """The closed record. Call it once, when everything of the call has ended."""
+        now = self.moment()
+        for step in self.steps:
+            step.end(now, whole=False)
+        arrival = self.arrival
+        result = self.result or Result.FAILED
+        talk = self.seconds(StepKind.CONNECT)
+        return CallRecord(
+            call_id=arrival.call_id,
+            node=arrival.node,
+            sip_call_id=arrival.sip_call_id,
+            account_id=arrival.account_id,
+            number=arrival.number,
+            number_sent=arrival.number_sent,
+            number_kind=arrival.number_kind,
+            caller=arrival.caller,
+            caller_sent=arrival.caller_sent,
+            target=self.target,
+            trunk=arrival.trunk,
+            arrived_at=arrival.arrived_at,
+            ringing_at=self.ringing.at if self.ringing else None,
+            answered_at=self.answered.at if self.answered else None,
+            ended_at=now.at,
+            ringback_seconds=round(self.seconds(StepKind.RINGBACK), 3),
+            talk_seconds=round(talk, 3),
+            result=result,
+            cause=CAUSE_TOWARDS_CALLER[result],
+            ended_by=self.ended_by,
+            recording=self.recording if talk else None,
+            recording_reason=self.recording_reason,
+            post_dial_delay=round(self.first_sound.tick - self.arrived.tick, 4) if self.first_sound else None,
+            legs=legs,
+            steps=tuple(step.closed(now) for step in self.steps),
+        )

@@ -1,0 +1,50 @@
+"""One leg of a call as a set of facts. Facts only become known; terminal ones win, whatever order they come in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from engine.calls.notes import Moment
+from engine.cdr.model import Leg, Side
+from engine.foundation.phone_number import PhoneNumber
+
+
+@dataclass(slots=True)
+class Party:
+    """The caller, or a target that was dialled."""
+
+    side: Side
+    channel: str
+    """Asterisk's channel id."""
+    channel_name: str
+    trunk: str
+    number: PhoneNumber | None
+    started: Moment
+    sip_call_id: str | None = None
+    rang: Moment | None = None
+    answered: Moment | None = None
+    ended: Moment | None = None
+    cause: int = 0
+    sip_code: int = 0
+    playbacks: dict[str, bool] = field(default_factory=dict)
+    """Finished playbacks by id: True when played to the end."""
+
+    @property
+    def gone(self) -> bool:
+        return self.ended is not None
+
+    def leg(self) -> Leg:
+        """For the record."""
+        return Leg(
+            side=self.side,
+            channel=self.channel,
+            sip_call_id=self.sip_call_id,
+            trunk=self.trunk,
+            number=self.number,
+            started_at=self.started.at,
+            ringing_at=self.rang.at if self.rang else None,
+            answered_at=self.answered.at if self.answered else None,
+            ended_at=self.ended.at if self.ended else None,
+            cause=self.cause,
+            sip_code=self.sip_code,
+        )

@@ -1,0 +1,261 @@
+"""Claims each call, and brings every Asterisk event to its call: one task and one mailbox per call. Decides nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+import structlog
+
+from engine.asterisk import events
+from engine.asterisk.connection import Connected, Connection, Disconnected
+from engine.calls import adoption
+from engine.calls.arrival import read_arrival, read_number, trunk_of
+from engine.calls.call import Call, CallerHungUp, Switchboard, call_of
+from engine.calls.causes import NORMAL_CLEARING
+from engine.calls.incoming import incoming
+from engine.calls.notes import Moment, Notes
+from engine.calls.party import Party
+from engine.cdr.model import CallRecord, OpenCall, Result, Side
+from engine.events.call_log import CallEventKind, CallLog
+from engine.foundation.clock import Clock
+from engine.foundation.errors import Conflict, DariError, NotFound
+from engine.foundation.ids import instant_of, new_id
+from engine.foundation.phone_number import PhoneNumber
+from engine.foundation.tasks import Tasks
+from engine.numbers.model import ServiceNumber
+from engine.routing.plan import CallPlan
+from engine.trunks.model import Trunk
+
+log = structlog.get_logger(__name__)
+
+# A proof of life in the spool bounds the end of calls whose engine dies, in seconds.
+PROOF_OF_LIFE = 5.0
+
+COMPARED_EVERY = 30.0
+"""Seconds."""
+
+EVENTS_USED = (
+    "CallBroadcast",
+    "ChannelDestroyed",
+    "ChannelHangupRequest",
+    "Dial",
+    "PlaybackFinished",
+    "StasisEnd",
+    "StasisStart",
+    "ApplicationReplaced",
+)
+"""What Asterisk is asked to tell; each of the others would cost it and us time in every call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """What reception looks up: pure lookups in memory, nothing waits."""
+
+    ready: Callable[[], bool]
+    """Whether the numbers are known at all, from the database or from the snapshot."""
+    number: Callable[[PhoneNumber], ServiceNumber | None]
+    trunk: Callable[[str], Trunk | None]
+    plan: Callable[[ServiceNumber | None, PhoneNumber | None, datetime], CallPlan]
+
+
+class Reception:
+    """All live calls of this engine."""
+
+    def __init__(
+        self,
+        board: Switchboard,
+        connection: Connection,
+        directory: Directory,
+        call_log: CallLog,
+        clock: Clock,
+        node: str,
+    ) -> None:
+        self._board = board
+        self._connection = connection
+        self._directory = directory
+        self._log = call_log
+        self._clock = clock
+        self._node = node
+        self._tasks = Tasks("reception")
+        self._calls: dict[UUID, Call] = {}
+        self._by_caller: dict[str, UUID] = {}
+        self._left_open = board.spool.left_open
+        self._look_now = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.connected = False
+        self.draining = False
+
+    @property
+    def live_calls(self) -> int:
+        """Calls whose record is not closed yet."""
+        return len(self._calls)
+
+    def calls(self) -> list[Call]:
+        """The live calls, oldest first."""
+        return list(self._calls.values())
+
+    async def run(self) -> None:
+        """Takes calls until cancelled."""
+        self._tasks.start("proof of life", self._prove_life())
+        self._tasks.start("comparison", self._compare())
+        async for event in self._connection.events():
+            match event:
+                case Connected():
+                    self.connected = True
+                    self._look_now.set()
+                case Disconnected():
+                    self.connected = False
+                case events.CallBroadcast() if self.takes_calls:
+                    self._tasks.start("claim", self._claim(event.channel))
+                case events.StasisStart() if call_of(event.channel.id) is None:
+                    self._begin(event)
+                case _:
+                    self._bring(event)
+
+    async def close(self, grace: float) -> None:
+        """No new calls; waits up to `grace` seconds for the live ones, then leaves them to Asterisk.
+
+        The next engine adopts those that are left.
+        """
+        self.draining = True
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), grace)
+        await self._tasks.close()
+
+    # -- a call comes ----------------------------------------------------------------------------------------------
+
+    @property
+    def takes_calls(self) -> bool:
+        """Whether calls are claimed; those that are not, the dialplan takes on alone."""
+        return not self.draining and self._board.spool.healthy and self._directory.ready()
+
+    async def _claim(self, channel: events.Channel) -> None:
+        with suppress(Conflict, NotFound):  # another engine was first, or the caller has left
+            await self._board.ari.claim(channel.id)
+
+    def _begin(self, start: events.StasisStart) -> None:
+        channel = start.channel
+        arrived = adoption.moment_of(datetime.fromisoformat(channel.creationtime), self._clock)
+        call_id = new_id(arrived.at)
+        called = read_number(channel.dialplan.exten)
+        number = self._directory.number(called) if called else None
+        arrival = read_arrival(call_id, self._node, start, number, instant_of(call_id))
+        self._board.spool.arrived(arrival)
+        notes = Notes(arrival, self._clock, self._log, arrived)
+        call = Call(self._board, notes, _caller(channel, arrival.caller, arrived))
+        notes.tell(CallEventKind.ARRIVED)
+        plan = self._directory.plan(number, arrival.caller, arrived.at)
+        self._attend(call, incoming(call, plan, self._directory.trunk(arrival.trunk)))
+
+    def _attend(self, call: Call, script: Coroutine[object, object, None]) -> None:
+        self._calls[call.id] = call
+        self._idle.clear()
+        self._by_caller[call.caller.channel] = call.id
+        self._tasks.start(f"call {call.id}", self._live(call, script))
+
+    async def _live(self, call: Call, script: Coroutine[object, object, None]) -> None:
+        """A call from beginning to end, whatever happens: one of the two places that stop every exception."""
+        try:
+            await script
+        except CallerHungUp:
+            call.notes.conclude(Result.ANSWERED if call.notes.answered else Result.CALLER_GAVE_UP, Side.CALLER)
+        except Exception:
+            log.exception("call failed", call=str(call.id))
+            call.notes.conclude(Result.FAILED, Side.DARI)
+        await call.clear_away()
+        self._close(call, call.record())
+
+    def _close(self, call: Call, record: CallRecord) -> None:
+        self._board.spool.closed(record)
+        self._by_caller.pop(call.caller.channel, None)
+        self._calls.pop(call.id, None)
+        if not self._calls:
+            self._idle.set()
+        call.notes.tell(CallEventKind.ENDED, _ending(record))
+
+    # -- everything else that happens ----------------------------------------------------------------------------------
+
+    def _bring(self, event: events.Event) -> None:
+        for channel in events.channel_ids(event):
+            call_id = self._by_caller.get(channel) or call_of(channel)
+            call = self._calls.get(call_id) if call_id else None
+            if call is not None:
+                call.deliver(event)
+                return
+            if call_id is not None and isinstance(event, events.StasisStart):  # it answered after its call was over
+                self._tasks.start("stray leg", self._board.ari.hang_up(channel, NORMAL_CLEARING))
+
+    async def _compare(self) -> None:
+        """After each (re)connect, and every so often, what Asterisk has is compared with what we know, and mended."""
+        while True:
+            self._look_now.clear()
+            if self.connected:
+                try:
+                    await self._mend()
+                except DariError as error:
+                    log.warning("Asterisk's channels not compared", reason=str(error))
+                    await asyncio.sleep(1.0)
+                    continue
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._look_now.wait(), COMPARED_EVERY)
+
+    async def _mend(self) -> None:
+        known = self.calls()
+        left_open = {open_call.arrival.call_id: open_call for open_call in self._left_open}
+        callers = {*self._by_caller, *(open_call.arrival.channel for open_call in self._left_open)}
+        found = await adoption.look(self._board.ari, callers, {*self._calls, *left_open}, self._clock)
+        for call in known:
+            adoption.missed(call, found)
+        self._left_open = []
+        for open_call in left_open.values():
+            self._adopt(open_call, found)
+        for channel in adoption.stray_channels(found, self._calls, self._by_caller, self._node):
+            log.warning("a channel of no call is removed", channel=channel)
+            await self._board.ari.hang_up(channel, NORMAL_CLEARING)
+        for bridge in adoption.stray_bridges(found, self._calls, self._node):
+            await self._board.ari.destroy_bridge(bridge)
+
+    def _adopt(self, open_call: OpenCall, found: adoption.Found) -> None:
+        notes = Notes(
+            open_call.arrival,
+            self._clock,
+            self._log,
+            adoption.moment_of(open_call.arrival.arrived_at, self._clock),
+        )
+        call = adoption.rebuild(self._board, notes, open_call, found)
+        if call is None:
+            self._board.spool.closed(adoption.lost(open_call))
+            for channel in adoption.legs_left(open_call, found):
+                self._tasks.start("left leg", self._board.ari.hang_up(channel, NORMAL_CLEARING))
+            log.warning("call ended while no engine saw it", call=str(open_call.arrival.call_id))
+            return
+        self._attend(call, adoption.go_on(call))
+
+    async def _prove_life(self) -> None:
+        while True:
+            await asyncio.sleep(PROOF_OF_LIFE)
+            if self._calls:
+                self._board.spool.alive(list(self._calls), self._clock.now())
+
+
+def _caller(channel: events.Channel, number: PhoneNumber | None, arrived: Moment) -> Party:
+    return Party(
+        side=Side.CALLER,
+        channel=channel.id,
+        channel_name=channel.name,
+        trunk=trunk_of(channel.name),
+        number=number,
+        started=arrived,
+        sip_call_id=channel.protocol_id or None,
+    )
+
+
+def _ending(record: CallRecord) -> str:
+    talk = f", talked {record.talk_seconds:.1f} s" if record.talk_seconds else ""
+    return f"{record.result.value}{talk}, ended by {record.ended_by.value}"

@@ -1,0 +1,1 @@
+"""One file for each thing a party goes through: notice, ringback, dial, whisper, connect, record."""

@@ -1,0 +1,101 @@
+"""An engine goes and another life of it comes back: what happens to the calls that were under way."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from engine.asterisk.commands import Ari
+from engine.cdr.model import Result, Side
+from engine.sandbox.carrier import Carrier
+from engine.sandbox.ear import tones
+from engine.sandbox.phone import Answers, NeverAnswers
+from tests.asterisk.calls.conftest import ACCOUNT
+from tests.engine_rig import NODE, engine_on, left_over, number_set
+from tests.real_asterisk import RunningAsterisk
+
+CALLER, SHOP = 500, 1100
+
+
+async def test_connected_call_goes_on_unheard_and_gets_its_record_from_the_next_life(
+    call_asterisk: RunningAsterisk, carrier: Carrier, tmp_path: Path
+) -> None:
+    numbers = [number_set(ACCOUNT)]
+    shop = carrier.shop("0212345678", Answers(after_seconds=0.2))
+    async with engine_on(call_asterisk, tmp_path, numbers, carrier, grace=0):
+        caller = await carrier.call("050712345678", tone=CALLER)
+        target = await shop.next_call()
+        await caller.answered()
+        await asyncio.sleep(0.5)
+    await asyncio.sleep(0.5)  # nobody is there
+    async with engine_on(call_asterisk, tmp_path, numbers, carrier) as rig:
+        await asyncio.sleep(0.5)
+        assert rig.reception.live_calls == 1
+        assert not caller.is_over
+        await target.hang_up()
+        await caller.ended()
+        record = await rig.record(caller.call_id)
+
+    assert (record.result, record.ended_by) == (Result.ANSWERED, Side.TARGET)
+    assert record.talk_seconds == pytest.approx(caller.talk_seconds, abs=0.2)
+    assert record.target == "0212345678"
+    voice = tones(caller.recording, [SHOP])
+    assert [one.seconds for one in voice] == [pytest.approx(caller.talk_seconds, abs=0.3)], "a gap in the talk"
+    assert await left_over(call_asterisk) == ([], [])
+
+
+async def test_ringing_call_is_ended_properly_by_the_next_life(
+    call_asterisk: RunningAsterisk, carrier: Carrier, tmp_path: Path
+) -> None:
+    numbers = [number_set(ACCOUNT)]
+    shop = carrier.shop("0212345678", NeverAnswers())
+    async with engine_on(call_asterisk, tmp_path, numbers, carrier, grace=0):
+        caller = await carrier.call("050712345678", tone=CALLER)
+        target = await shop.next_call()
+        await asyncio.sleep(0.3)
+    async with engine_on(call_asterisk, tmp_path, numbers, carrier) as rig:
+        await caller.ended()
+        await target.ended()
+        record = await rig.record(caller.call_id)
+
+    assert record.result is Result.LOST
+    assert caller.final_code == 500
+    assert target.cancelled
+    assert await left_over(call_asterisk) == ([], [])
+
+
+async def test_call_that_ended_while_nobody_looked_is_closed_as_lost_at_its_last_proof_of_life(
+    call_asterisk: RunningAsterisk, carrier: Carrier, tmp_path: Path
+) -> None:
+    numbers = [number_set(ACCOUNT)]
+    shop = carrier.shop("0212345678", Answers())
+    async with engine_on(call_asterisk, tmp_path, numbers, carrier, grace=0):
+        caller = await carrier.call("050712345678", tone=CALLER)
+        target = await shop.next_call()
+        await caller.answered()
+    await caller.hang_up()
+    async with engine_on(call_asterisk, tmp_path, numbers, carrier) as rig:
+        record = await rig.record(caller.call_id)
+        await target.ended()
+
+    assert record.result is Result.LOST
+    assert record.arrived_at <= record.ended_at
+    assert await left_over(call_asterisk) == ([], [])
+
+
+async def test_channel_and_bridge_that_belong_to_no_call_are_removed(
+    call_asterisk: RunningAsterisk, carrier: Carrier, tmp_path: Path
+) -> None:
+    dead_call = "01900000-0000-7000-8000-00000000dead"
+    shop = carrier.shop("0212345678", Answers())
+    async with Ari(call_asterisk.ari_url, f"dari-{NODE}", call_asterisk.ari_user, call_asterisk.ari_password) as ari:
+        await ari.create_bridge(f"{dead_call}.b.{NODE}")
+        async with engine_on(call_asterisk, tmp_path, [], carrier):
+            await ari.originate(
+                f"{dead_call}.t1.{NODE}", "PJSIP/0212345678@carrier", caller_id="01012345678", ring_seconds=5
+            )
+            target = await shop.next_call()
+            await target.ended()
+    assert await left_over(call_asterisk) == ([], [])

@@ -1,0 +1,168 @@
+"""The call engine on a real Asterisk, with a carrier and its telephones, and numbers given by the test."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.asterisk.commands import Ari
+from engine.asterisk.connection import Connection
+from engine.asterisk.manager import Manager
+from engine.calls.call import Switchboard
+from engine.calls.reception import Directory, Reception
+from engine.cdr.model import CallRecord
+from engine.cdr.spool import Spool
+from engine.events.call_log import CallLog
+from engine.foundation.clock import SystemClock
+from engine.foundation.phone_number import PhoneNumber
+from engine.foundation.tasks import Tasks
+from engine.numbers.model import NumberKind, ServiceNumber
+from engine.prompts.music import Music
+from engine.routing.plan import plan
+from engine.sandbox.carrier import Carrier
+from engine.settings import PRODUCT_FILES
+from engine.trunks.model import Trunk
+from tests.real_asterisk import RunningAsterisk
+from tests.tones import tone, write_audio
+
+NODE = "n1"
+RING_SECONDS = 8
+
+TONES = {
+    "ko/not-in-service": 700,
+    "ko/recording-notice": 800,
+    "ko/recording-notice-target": 900,
+    "ko/ringback-tone": 1500,
+    "test/ringback": 1700,
+    "test/whisper": 2100,
+}
+"""What each sound is in tests, in Hz; callers say 500, shops 1100."""
+
+SECONDS = {"test/ringback": 3.0}
+"""How long sounds are that do not last one second."""
+
+
+def network() -> str:
+    """127.0.x of this test worker: workers on one machine do not meet."""
+    return f"127.0.{160 + int(os.environ.get('PYTEST_XDIST_WORKER', 'gw0').removeprefix('gw'))}"
+
+
+def carrier_trunk() -> Trunk:
+    """The carrier at the rig's second address."""
+    return Trunk(name="carrier", match=(f"{network()}.2",), contact=f"sip:{network()}.2:5070")
+
+
+def make_sounds(folder: Path) -> None:
+    """Every sound as its tone."""
+    for name, frequency in TONES.items():
+        file = folder / f"{name}.wav"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        samples: NDArray[np.int16] = tone(frequency, SECONDS.get(name, 1.0))
+        write_audio(file, samples)
+
+
+@dataclass(slots=True)
+class Rig:
+    """An engine that takes calls, and what it has written down."""
+
+    reception: Reception
+    carrier: Carrier
+    numbers: dict[PhoneNumber, ServiceNumber]
+    monitor: Path
+    sounds: Path
+    records: list[CallRecord] = field(default_factory=list)
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def record(self, sip_call_id: str) -> CallRecord:
+        """The closed record of a call, when it comes."""
+        async with asyncio.timeout(10):
+            while True:
+                for record in self.records:
+                    if record.sip_call_id == sip_call_id:
+                        return record
+                self.news.clear()
+                await self.news.wait()
+
+    async def collect(self, spool: Spool) -> None:
+        while True:
+            batch = await spool.next_batch(100)
+            self.records += batch
+            await spool.drained([record.call_id for record in batch])
+            self.news.set()
+
+
+@asynccontextmanager
+async def engine_on(
+    asterisk: RunningAsterisk, home: Path, numbers: list[ServiceNumber], carrier: Carrier, *, grace: float = 5.0
+) -> AsyncIterator[Rig]:
+    """The engine, connected; on leaving it waits `grace` seconds for its calls."""
+    clock = SystemClock()
+    spool = Spool.open(home / "spool", NODE, clock)
+    schema = (PRODUCT_FILES / "asterisk-conf/music.sql").read_text()
+    music = Music(asterisk.settings.music, asterisk.settings.sounds, schema)
+    ami_host, _, ami_port = asterisk.ami_address.partition(":")
+    tasks = Tasks("rig")
+    own = {number.number: number for number in numbers}
+    async with (
+        Ari(asterisk.ari_url, f"dari-{NODE}", asterisk.ari_user, asterisk.ari_password) as ari,
+        Manager(ami_host, int(ami_port), asterisk.ami_user, asterisk.ami_password) as manager,
+    ):
+        board = Switchboard(
+            ari=ari,
+            recorder=manager,
+            music_class=music.music_class,
+            spool=spool,
+            sounds=asterisk.settings.sounds,
+            monitor=asterisk.settings.spool / "monitor",
+            node=NODE,
+            talk_limit=60.0,
+        )
+        directory = Directory(
+            ready=lambda: True,
+            number=own.get,
+            trunk=lambda name: carrier_trunk() if name == "carrier" else None,
+            plan=lambda number, caller, instant: plan(number, caller, instant, RING_SECONDS),
+        )
+        connection = Connection(asterisk.ari_url, f"dari-{NODE}", asterisk.ari_user, asterisk.ari_password)
+        log = CallLog(home / "log", "calls", mask=False, max_bytes=10_000_000, files=2)
+        reception = Reception(board, connection, directory, log, clock, NODE)
+        rig = Rig(reception, carrier, own, board.monitor, board.sounds)
+        tasks.start("reception", reception.run())
+        tasks.start("records", rig.collect(spool))
+        async with asyncio.timeout(10):
+            while not reception.connected:  # noqa: ASYNC110 - a test may look
+                await asyncio.sleep(0.01)
+        try:
+            yield rig
+        finally:
+            await reception.close(grace)
+            await tasks.close()
+            await spool.close()
+            log.close()
+
+
+async def left_over(asterisk: RunningAsterisk) -> tuple[list[str], list[str]]:
+    """Channels and bridges of ours that Asterisk has."""
+    async with Ari(asterisk.ari_url, f"dari-{NODE}", asterisk.ari_user, asterisk.ari_password) as ari:
+        return [channel.name for channel in await ari.channels()], [bridge.id for bridge in await ari.bridges()]
+
+
+def number_set(account: UUID, **changes: object) -> ServiceNumber:
+    """A 050 number with a whisper and its own ringback."""
+    values: dict[str, object] = {
+        "number": PhoneNumber("050712345678"),
+        "kind": NumberKind.VIRTUAL,
+        "account_id": account,
+        "target": PhoneNumber("0212345678"),
+        "ringback": "test/ringback",
+        "whisper": "test/whisper",
+    }
+    return ServiceNumber(**(values | changes))  # type: ignore[arg-type]
