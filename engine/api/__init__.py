@@ -1,0 +1,1 @@
+"""HTTP for programs: health, readiness and delivery receipts. Thin doors; decides nothing."""

@@ -1,0 +1,1 @@
+"""The message after a call: when, to whom, what, and why not."""

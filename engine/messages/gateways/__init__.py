@@ -1,0 +1,1 @@
+"""One file per message gateway, all speaking the same protocol towards the outbox."""

@@ -1,0 +1,72 @@
+"""What a message is, and the states it moves through."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import Enum
+from uuid import UUID
+
+import msgspec
+
+from engine.foundation.phone_number import PhoneNumber
+
+
+class Status(Enum):
+    """queued -> sending -> accepted -> delivered | failed; held: decided against, never sent.
+
+    sending -> unknown when nobody can tell whether the gateway took it; -> queued when it surely did not.
+    """
+
+    HELD = "held"
+    QUEUED = "queued"
+    SENDING = "sending"
+    UNKNOWN = "unknown"
+    ACCEPTED = "accepted"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+
+
+class Channel(Enum):
+    SMS = "sms"
+
+
+class Category(Enum):
+    """What the law sees in it. Advertising needs a label, an opt-out, consent and daytime."""
+
+    INFORMATION = "information"
+    ADVERTISING = "advertising"
+
+
+class Check(msgspec.Struct, frozen=True, kw_only=True):
+    """One rule that was asked about a message: in which version, what it said and on what evidence (X4)."""
+
+    rule: str
+    version: str
+    passed: bool
+    evidence: str
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True):
+    """A message to one recipient. `id` is also the key under which a gateway knows it: never sent twice."""
+
+    id: UUID
+    account_id: UUID
+    call_id: UUID | None
+    number: PhoneNumber | None
+    """The number whose call brought it about."""
+    recipient: PhoneNumber | None
+    sender: PhoneNumber | None
+    channel: Channel
+    category: Category
+    text: str
+    status: Status
+    reason: str
+    """Why it was held, failed or still waits; empty otherwise."""
+    certificate: tuple[Check, ...]
+    decided_at: datetime
+    attempt: int = 0
+    """Fencing token: an outbox worker with an older attempt may not write."""
+    gateway: str | None = None
+    gateway_reference: str | None = None
+    accepted_at: datetime | None = None
+    finished_at: datetime | None = None

@@ -1,0 +1,416 @@
+"""The outbox against a real database and the real sandbox gateway. The gateway's own journal is the judge."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from uuid import UUID
+
+import aiohttp
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+from structlog.testing import capture_logs
+
+from engine.api.app import make_api, serving
+from engine.api.receipts import SANDBOX_RECEIPTS, receipts_router
+from engine.callbacks.call_ended import call_ended, message_failed
+from engine.cdr.model import CallRecord
+from engine.foundation.clock import SystemClock
+from engine.foundation.database import transaction
+from engine.foundation.errors import TryLater
+from engine.foundation.phone_number import PhoneNumber
+from engine.jobs.queue import enqueue
+from engine.jobs.worker import Job, Worker
+from engine.messages.gateways.gateway import Answer, Finding, NeverSeen, Outgoing
+from engine.messages.gateways.sandbox import SandboxGateway
+from engine.messages.model import Message, Status
+from engine.messages.outbox import LOOK_UP_MESSAGE, MESSAGE_FAILED, SEND_MESSAGE, Outbox
+from engine.messages.outcome import DEFAULT_PACE
+from engine.messages.search import message
+from engine.messages.search import messages as all_messages
+from engine.numbers.model import ServiceNumber
+from engine.sandbox.gateway import GatewaySetup, gateway
+from engine.sandbox.gateway_faults import Fault, Faults
+from tests.answered_call import CALLER, NUMBER, SENDER, TEXT, answered_call
+from tests.eventually import eventually
+from tests.hand_clock import HandClock
+from tests.loopback import ANY_PORT
+from tests.shop import events_of, jobs_in_queue, keep_call, open_shop, window_of
+
+KEY = "test-key"
+SWITCHED_OFF = PhoneNumber("01011110000")
+
+
+@dataclass
+class System:
+    """An outbox, the gateway it sends to, and the shop whose calls bring messages."""
+
+    database: AsyncEngine
+    outbox: Outbox
+    clock: HandClock
+    faults: Faults
+    folder: Path
+    shop: ServiceNumber
+    gateway: SandboxGateway
+
+    async def queued(self, caller: PhoneNumber = CALLER) -> Message:
+        """A message that a call has just brought."""
+        call = await keep_call(self.database, answered_call(self.clock.now(), caller=caller), self.shop)
+        await call_ended(self.database, call.call_id, self.clock.now())
+        [kept] = await all_messages(self.database, call_id=call.call_id)
+        assert kept.status is Status.QUEUED
+        return kept
+
+    async def status(self, kept: Message) -> Status:
+        return (await message(self.database, kept.id)).status
+
+    def acceptances(self, kept: Message) -> int:
+        """How often the gateway has accepted the message, by its own journal."""
+        lines = (self.folder / "messages.jsonl").read_text().splitlines()
+        return sum(json.loads(line)["order"]["id"] == str(kept.id) for line in lines)
+
+
+@asynccontextmanager
+async def system(
+    database: AsyncEngine, folder: Path, *faults: Fault, timeout: float = 10.0, delivery_seconds: float = 60.0
+) -> AsyncIterator[System]:
+    plan = Faults(posts=deque(faults))
+    setup = GatewaySetup(key=KEY, folder=folder, delivery_seconds=delivery_seconds, faults=plan)
+    shop = await open_shop(database)
+    api = make_api([receipts_router(database, KEY, SystemClock())])
+    async with (
+        serving(api, ANY_PORT) as api_url,
+        gateway(ANY_PORT, setup) as url,
+        aiohttp.ClientSession() as session,
+    ):
+        adapter = SandboxGateway(session, url, KEY, api_url + SANDBOX_RECEIPTS, timeout)
+        clock = HandClock()
+        yield System(database, Outbox(database, adapter, clock), clock, plan, folder, shop, adapter)
+        plan.go_on.set()
+
+
+async def test_a_message_is_accepted_and_its_receipt_makes_it_delivered(database: AsyncEngine, tmp_path: Path) -> None:
+    async with system(database, tmp_path, delivery_seconds=0.05) as s:
+        kept = await s.queued()
+        await s.outbox.send(kept.id)
+
+        async def delivered() -> bool:
+            return await s.status(kept) is Status.DELIVERED
+
+        await eventually(delivered)
+    done = await message(database, kept.id)
+    assert done.gateway == "sandbox"
+    assert done.gateway_reference is not None
+    assert done.accepted_at is not None
+    assert done.finished_at is not None
+    assert s.acceptances(kept) == 1
+    async with transaction(database) as connection:
+        kinds = await connection.execute(text("SELECT kind FROM events ORDER BY id"))
+    assert list(kinds.scalars()) == ["message.queued", "message.accepted", "message.delivered"]
+
+
+async def test_a_message_is_sent_once_however_often_the_job_is_done(database: AsyncEngine, tmp_path: Path) -> None:
+    async with system(database, tmp_path) as s:
+        kept = await s.queued()
+        await asyncio.gather(*(s.outbox.send(kept.id) for _ in range(5)))
+        await s.outbox.send(kept.id)
+        done = await message(database, kept.id)
+    assert (done.status, done.attempt, s.acceptances(kept)) == (Status.ACCEPTED, 1, 1)
+
+
+async def test_workers_that_claim_at_the_same_instant_get_one_claim(database: AsyncEngine, tmp_path: Path) -> None:
+    async with system(database, tmp_path) as s:
+        kept = await s.queued()
+        async with transaction(database) as connection:
+            await connection.execute(text("SELECT FROM messages FOR UPDATE"))
+            workers = [asyncio.ensure_future(s.outbox.send(kept.id)) for _ in range(3)]
+            await eventually(lambda: _waiting_for_a_lock(database, len(workers)))
+        await asyncio.gather(*workers)
+        done = await message(database, kept.id)
+    assert (done.status, done.attempt, s.acceptances(kept)) == (Status.ACCEPTED, 1, 1)
+
+
+async def _waiting_for_a_lock(database: AsyncEngine, count: int) -> bool:
+    query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    async with transaction(database) as connection:  # one of its own: the view stands still within a transaction
+        return bool(await connection.scalar(text(query)) == count)
+
+
+@pytest.mark.parametrize("fault", [Fault.LATE, Fault.CUT_AFTER, Fault.BROKEN, Fault.GARBAGE])
+async def test_a_message_taken_without_an_answer_is_looked_up_and_not_doubled(
+    database: AsyncEngine, tmp_path: Path, fault: Fault
+) -> None:
+    async with system(database, tmp_path, fault, timeout=0.3) as s:
+        kept = await s.queued()
+        with pytest.raises(TryLater):
+            await s.outbox.send(kept.id)
+        assert s.faults.happened == [fault]
+        assert await s.status(kept) is Status.UNKNOWN
+        s.faults.posts.append(Fault.BROKEN)  # a second submission would show
+        await s.outbox.send(kept.id)
+        done = await message(database, kept.id)
+    assert (done.status, done.attempt, s.acceptances(kept)) == (Status.ACCEPTED, 2, 1)
+    assert s.faults.happened == [fault]
+
+
+async def test_a_message_lost_before_it_was_taken_is_sent_again_after_asking(
+    database: AsyncEngine, tmp_path: Path
+) -> None:
+    async with system(database, tmp_path, Fault.CUT_BEFORE) as s:
+        kept = await s.queued()
+        with pytest.raises(TryLater):
+            await s.outbox.send(kept.id)
+        assert (await s.status(kept), s.acceptances(kept)) == (Status.UNKNOWN, 0)
+        await s.outbox.send(kept.id)
+    assert (await s.status(kept), s.acceptances(kept)) == (Status.ACCEPTED, 1)
+
+
+async def test_a_busy_gateway_is_tried_again(database: AsyncEngine, tmp_path: Path) -> None:
+    async with system(database, tmp_path, Fault.BUSY) as s:
+        kept = await s.queued()
+        with pytest.raises(TryLater, match="busy") as told:
+            await s.outbox.send(kept.id)
+        assert told.value.after == 2.0
+        waiting = await message(database, kept.id)
+        assert (waiting.status, waiting.reason) == (Status.QUEUED, "the gateway is busy")
+        await s.outbox.send(kept.id)
+    done = await message(database, kept.id)
+    assert (done.status, done.reason, s.acceptances(kept)) == (Status.ACCEPTED, "", 1)
+
+
+async def test_a_gateway_that_never_takes_it_is_given_up_and_frees_the_window(
+    database: AsyncEngine, tmp_path: Path
+) -> None:
+    attempts = DEFAULT_PACE.attempts
+    async with system(database, tmp_path, *[Fault.BUSY] * attempts) as s:
+        kept = await s.queued()
+        for _ in range(attempts - 1):
+            with pytest.raises(TryLater):
+                await s.outbox.send(kept.id)
+        await s.outbox.send(kept.id)
+    done = await message(database, kept.id)
+    assert (done.status, done.reason) == (Status.FAILED, "the gateway is busy; given up after 10 attempts")
+    assert len(s.faults.happened) == attempts
+    assert await jobs_in_queue(database) == [SEND_MESSAGE, MESSAGE_FAILED]
+
+
+async def test_a_refused_message_has_failed_with_the_gateways_code(database: AsyncEngine, tmp_path: Path) -> None:
+    async with system(database, tmp_path) as s:
+        kept = await s.queued()
+        async with transaction(database) as connection:
+            await connection.execute(text("UPDATE messages SET sender = '0212'"))
+        await s.outbox.send(kept.id)
+    done = await message(database, kept.id)
+    assert (done.status, done.reason) == (Status.FAILED, "the gateway refused it: sender-not-registered")
+    assert await jobs_in_queue(database) == [SEND_MESSAGE, MESSAGE_FAILED]
+    assert s.acceptances(kept) == 0
+
+
+async def test_a_worker_killed_before_or_after_sending_leaves_a_message_that_is_looked_up(
+    database: AsyncEngine, tmp_path: Path
+) -> None:
+    async with system(database, tmp_path) as s:
+        before, after = await s.queued(), await s.queued(PhoneNumber("01055556666"))
+        for kept in (before, after):
+            await _claimed_by_a_dying_worker(s, kept)
+        await s.gateway.submit(Outgoing(after.id, PhoneNumber("01055556666"), s.shop.sender or CALLER, after.text))
+        await s.outbox.look_after()
+        assert await s.status(after) is Status.SENDING
+        await s.outbox.send(after.id)
+        assert await s.status(after) is Status.SENDING
+        s.clock.advance(DEFAULT_PACE.lease + timedelta(seconds=1))
+        await s.outbox.look_after()
+        assert await s.status(before) is Status.UNKNOWN
+        for kept in (before, after):
+            await s.outbox.send(kept.id)
+            assert await s.status(kept) is Status.ACCEPTED
+            assert s.acceptances(kept) == 1
+
+
+async def _claimed_by_a_dying_worker(s: System, kept: Message) -> None:
+    """What is left of a worker that was killed between its claim and the gateway's answer."""
+
+    class Dying:
+        name = "sandbox"
+
+        async def submit(self, message: Outgoing) -> Answer:
+            raise asyncio.CancelledError
+
+        async def look_up(self, message_id: UUID) -> Finding:
+            raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        await Outbox(s.database, Dying(), s.clock).send(kept.id)
+    assert await s.status(kept) is Status.SENDING
+
+
+async def test_a_worker_that_comes_back_after_its_claim_ran_out_writes_nothing(
+    database: AsyncEngine, tmp_path: Path
+) -> None:
+    async with system(database, tmp_path, Fault.LATE, timeout=30.0) as s:
+        kept = await s.queued()
+        stale = asyncio.ensure_future(s.outbox.send(kept.id))
+        await eventually(lambda: s.faults.happened == [Fault.LATE])
+        s.clock.advance(DEFAULT_PACE.lease + timedelta(seconds=1))
+        await s.outbox.look_after()
+        await s.outbox.send(kept.id)
+        current = await message(database, kept.id)
+        assert (current.status, current.attempt) == (Status.ACCEPTED, 2)
+        s.faults.go_on.set()  # the stale worker's connection is cut: unknown, it would say
+        await stale
+    assert await message(database, kept.id) == current
+    assert s.acceptances(kept) == 1
+
+
+async def test_a_worker_with_an_older_claim_writes_nothing_while_a_newer_one_is_at_work(
+    database: AsyncEngine, tmp_path: Path
+) -> None:
+    async with system(database, tmp_path, Fault.LATE, timeout=30.0) as s:
+        kept = await s.queued()
+        stale = asyncio.ensure_future(s.outbox.send(kept.id))
+        await eventually(lambda: s.faults.happened == [Fault.LATE])
+        s.clock.advance(DEFAULT_PACE.lease + timedelta(seconds=1))
+        await s.outbox.look_after()
+        await _claimed_by_a_dying_worker(s, kept)
+        current = await message(database, kept.id)
+        assert (current.status, current.attempt) == (Status.SENDING, 2)
+        s.faults.go_on.set()
+        await stale
+    assert await message(database, kept.id) == current
+
+
+async def test_a_missing_receipt_is_asked_for(database: AsyncEngine, tmp_path: Path) -> None:
+    async with system(database, tmp_path, delivery_seconds=0.0) as s:
+        s.faults.receipt_copies = 0
+        kept, lost = await s.queued(), await s.queued(SWITCHED_OFF)
+        for one in (kept, lost):
+            await s.outbox.send(one.id)
+        await s.outbox.look_after()
+        assert LOOK_UP_MESSAGE not in await jobs_in_queue(database)
+        s.clock.advance(DEFAULT_PACE.receipt_after + timedelta(seconds=1))
+        await s.outbox.look_after()
+        assert (await jobs_in_queue(database)).count(LOOK_UP_MESSAGE) == 2
+        for one in (kept, lost):
+            await s.outbox.look_up(one.id)
+    assert await s.status(kept) is Status.DELIVERED
+    failed = await message(database, lost.id)
+    assert (failed.status, failed.reason) == (Status.FAILED, "not delivered: recipient-switched-off")
+
+
+async def test_an_accepted_message_without_a_result_is_asked_for_ever_more_rarely(
+    database: AsyncEngine, tmp_path: Path
+) -> None:
+    async with system(database, tmp_path, delivery_seconds=1e9) as s:
+        kept = await s.queued()
+        await s.outbox.send(kept.id)
+        asked = []
+        for minute in range(60):
+            s.clock.advance(timedelta(minutes=1))
+            async with transaction(database) as connection:
+                await connection.execute(text("DELETE FROM pgqueuer"))
+            await s.outbox.look_after()
+            if await jobs_in_queue(database):
+                asked.append(minute + 1)
+                await s.outbox.look_up(kept.id)
+        assert await s.status(kept) is Status.ACCEPTED
+        s.clock.advance(DEFAULT_PACE.give_up_after)
+        await s.outbox.look_up(kept.id)
+    assert asked == [1, 3, 7, 15, 31]
+    failed = await message(database, kept.id)
+    assert (failed.status, failed.reason) == (Status.FAILED, "the gateway never told whether it was delivered")
+    assert MESSAGE_FAILED not in await jobs_in_queue(database)
+
+
+async def test_a_lost_job_is_put_in_anew_once(database: AsyncEngine, tmp_path: Path) -> None:
+    async with system(database, tmp_path) as s:
+        await s.queued()
+        async with transaction(database) as connection:
+            await connection.execute(text("DELETE FROM pgqueuer"))
+        await s.outbox.look_after()
+        assert await jobs_in_queue(database) == []
+        s.clock.advance(DEFAULT_PACE.overdue_after + timedelta(seconds=1))
+        await asyncio.gather(*(s.outbox.look_after() for _ in range(3)))
+        assert await jobs_in_queue(database) == [SEND_MESSAGE]
+
+
+async def test_an_unknown_message_job_does_nothing(database: AsyncEngine, tmp_path: Path) -> None:
+    async with system(database, tmp_path) as s:
+        await s.outbox.send(s.shop.account_id)
+        await s.outbox.look_up(s.shop.account_id)
+        assert await s.gateway.look_up(s.shop.account_id) == NeverSeen()
+
+
+async def test_the_whole_way_by_the_workers_hand_through_a_bad_day_tells_no_number_and_no_text(
+    database: AsyncEngine, database_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    faults = (Fault.CUT_AFTER, Fault.BUSY)
+    async with system(database, tmp_path, *faults, delivery_seconds=0.05) as s:
+        s.faults.receipt_copies = 2
+        calls = [
+            await keep_call(database, answered_call(s.clock.now(), caller=caller), s.shop)
+            for caller in (CALLER, SWITCHED_OFF, CALLER)
+        ]
+
+        async def settled() -> bool:
+            kept = await all_messages(database)
+            closed = {Status.HELD, Status.DELIVERED, Status.FAILED}
+            return len(kept) == 3 and all(one.status in closed for one in kept)
+
+        async def freed() -> bool:
+            return await window_of(database, s.shop, SWITCHED_OFF) is None
+
+        with capture_logs() as own:
+            async with _working(database_url, s):
+                await _ended(database, calls)
+                await eventually(settled)
+                await eventually(freed)
+    results = sorted(one.status.value for one in await all_messages(database))
+    assert results == ["delivered", "failed", "held"]
+    assert s.faults.happened == list(faults)
+    for one in await all_messages(database):
+        assert s.acceptances(one) == (0 if one.status is Status.HELD else 1)
+    for call in calls:
+        kinds = await events_of(database, call)
+        assert len(kinds) == len(set(kinds))
+    told = f"{own} {caplog.text}"
+    assert "a message moved" in told
+    for secret in (CALLER, SWITCHED_OFF, NUMBER, SENDER, TEXT, "2345-6789", KEY):
+        assert secret not in told
+
+
+@asynccontextmanager
+async def _working(url: str, s: System) -> AsyncIterator[None]:
+    """A worker that does all the jobs of messages, as the jobs role does."""
+
+    async def decide(payload: bytes) -> None:
+        await call_ended(s.database, UUID(payload.decode()), SystemClock().now())
+
+    async def send(payload: bytes) -> None:
+        await s.outbox.send(UUID(payload.decode()))
+
+    async def free(payload: bytes) -> None:
+        await message_failed(s.database, UUID(payload.decode()))
+
+    worker = Worker(url, {"call_ended": Job(decide), SEND_MESSAGE: Job(send), MESSAGE_FAILED: Job(free)})
+    running = asyncio.ensure_future(worker.run())
+    try:
+        yield
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    assert not worker.held
+
+
+async def _ended(database: AsyncEngine, calls: list[CallRecord]) -> None:
+    async with transaction(database) as connection:
+        for call in calls:
+            await enqueue(connection, "call_ended", str(call.call_id).encode())

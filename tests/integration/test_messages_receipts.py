@@ -1,0 +1,137 @@
+"""Delivery receipts over real HTTP, into a real database."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+import aiohttp
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from engine.api.app import make_api, serving
+from engine.api.receipts import SANDBOX_RECEIPTS, receipts_router
+from engine.callbacks.call_ended import call_ended
+from engine.foundation.clock import SystemClock
+from engine.foundation.database import open_database, transaction
+from engine.messages.model import Message, Status
+from engine.messages.outbox import MESSAGE_FAILED
+from engine.messages.search import message, messages
+from engine.sandbox.gateway_receipts import signed_headers
+from tests.answered_call import answered_call
+from tests.loopback import ANY_PORT
+from tests.shop import jobs_in_queue, keep_call, open_shop
+
+KEY = "test-key"
+
+
+class Sender:
+    """Sends receipts as a gateway would, or as somebody would who pretends to be one."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
+        self._session = session
+        self._url = url + SANDBOX_RECEIPTS
+
+    async def send(
+        self, message_id: UUID, status: str = "delivered", key: str = KEY, at: datetime | None = None
+    ) -> tuple[int, str]:
+        receipt = {"id": str(message_id), "reference": "sandbox-1", "status": status, "reason": ""}
+        body = json.dumps(receipt).encode()
+        return await self.post(body, signed_headers(key, "r-1", int((at or datetime.now(UTC)).timestamp()), body))
+
+    async def post(self, body: bytes, headers: dict[str, str]) -> tuple[int, str]:
+        """The status of the answer, and the sentence in it."""
+        async with self._session.post(self._url, data=body, headers=headers) as answer:
+            if answer.status < 300:
+                return answer.status, await answer.text()
+            assert answer.content_type == "application/problem+json"
+            problem = await answer.json(content_type=None)
+            assert problem["status"] == answer.status
+            return answer.status, problem["detail"]
+
+
+@asynccontextmanager
+async def receiving(database: AsyncEngine) -> AsyncIterator[Sender]:
+    api = make_api([receipts_router(database, KEY, SystemClock())])
+    async with serving(api, ANY_PORT) as url, aiohttp.ClientSession() as session:
+        yield Sender(session, url)
+
+
+async def sent_message(database: AsyncEngine, status: Status = Status.ACCEPTED) -> Message:
+    shop = await open_shop(database)
+    now = datetime.now(UTC)
+    call = await keep_call(database, answered_call(now), shop)
+    await call_ended(database, call.call_id, now)
+    async with transaction(database) as connection:
+        await connection.execute(text("UPDATE messages SET status = :status, attempt = 1"), {"status": status.value})
+    [kept] = await messages(database)
+    return kept
+
+
+@pytest.mark.parametrize("before", [Status.QUEUED, Status.SENDING, Status.UNKNOWN, Status.ACCEPTED])
+async def test_a_receipt_closes_a_message_in_every_open_state(database: AsyncEngine, before: Status) -> None:
+    kept = await sent_message(database, before)
+    async with receiving(database) as sender:
+        assert await sender.send(kept.id) == (204, "")
+    done = await message(database, kept.id)
+    assert (done.status, done.gateway_reference, done.gateway) == (Status.DELIVERED, "sandbox-1", "sandbox")
+    assert done.accepted_at == done.finished_at is not None
+
+
+async def test_a_second_receipt_changes_nothing_whatever_it_says(database: AsyncEngine) -> None:
+    kept = await sent_message(database)
+    async with receiving(database) as sender:
+        await sender.send(kept.id)
+        done = await message(database, kept.id)
+        assert await sender.send(kept.id) == (204, "")
+        assert await sender.send(kept.id, "failed") == (204, "")
+    assert await message(database, kept.id) == done
+    assert MESSAGE_FAILED not in await jobs_in_queue(database)
+
+
+async def test_a_failure_is_written_and_followed_up(database: AsyncEngine) -> None:
+    kept = await sent_message(database)
+    async with receiving(database) as sender:
+        assert await sender.send(kept.id, "failed") == (204, "")
+    done = await message(database, kept.id)
+    assert (done.status, done.reason) == (Status.FAILED, "not delivered: no reason given")
+    assert MESSAGE_FAILED in await jobs_in_queue(database)
+
+
+async def test_a_receipt_that_tells_no_result_changes_nothing(database: AsyncEngine) -> None:
+    kept = await sent_message(database)
+    async with receiving(database) as sender:
+        assert await sender.send(kept.id, "accepted") == (204, "")
+    assert await message(database, kept.id) == kept
+
+
+async def test_strangers_and_old_receipts_are_refused(database: AsyncEngine) -> None:
+    kept = await sent_message(database)
+    async with receiving(database) as sender:
+        status, told = await sender.send(kept.id, key="guessed")
+        assert (status, told) == (401, "receipt: the signature is wrong; sign it with the gateway's key")
+        assert (await sender.send(kept.id, at=datetime.now(UTC) - timedelta(seconds=310)))[0] == 401
+        assert (await sender.post(b"{}", {}))[0] == 401
+        assert (await sender.post(b"x" * 70_000, {}))[0] == 413
+        assert (await sender.post(b"{}", signed_headers(KEY, "r", int(datetime.now(UTC).timestamp()), b"{}")))[0] == 422
+    assert await message(database, kept.id) == kept
+
+
+async def test_a_receipt_for_a_message_of_nobody_is_not_found(database: AsyncEngine) -> None:
+    async with receiving(database) as sender:
+        status, told = await sender.send(uuid4())
+    assert status == 404
+    assert "there is none" in told
+
+
+async def test_without_a_database_the_gateway_is_told_to_come_again(tmp_path: object) -> None:
+    nowhere = open_database(f"postgresql+asyncpg://nobody@{ANY_PORT.split(':')[0]}:9/none", command_timeout=1.0)
+    async with receiving(nowhere) as sender:
+        status, told = await sender.send(uuid4())
+    await nowhere.dispose()
+    assert status == 503
+    assert "database" in told

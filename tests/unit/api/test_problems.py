@@ -1,0 +1,90 @@
+"""Errors as a client sees them, over the real server."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+from fastapi import APIRouter
+
+from engine.api.app import make_api, serving
+from engine.foundation.errors import Conflict, DariError, GaveUp, Invalid, NotAllowed, NotFound, TryLater
+from tests.loopback import ANY_PORT
+
+ERRORS: dict[str, tuple[Exception, int]] = {
+    "not-found": (NotFound("number: there is none"), 404),
+    "not-allowed": (NotAllowed("not for you"), 403),
+    "invalid": (Invalid("number: write it like …"), 422),
+    "conflict": (Conflict("in another state"), 409),
+    "later": (TryLater("the database is away", after=2.4), 503),
+    "gave-up": (GaveUp("tried often"), 500),
+    "dari": (DariError("something of ours"), 500),
+}
+
+
+@pytest.fixture
+async def url() -> AsyncIterator[str]:
+    router = APIRouter()
+
+    @router.get("/errors/{name}")
+    async def fail(name: str) -> None:
+        if name == "unforeseen":
+            raise ZeroDivisionError("a secret")
+        raise ERRORS[name][0]
+
+    @router.get("/numbers/{count}")
+    async def count(count: int) -> int:
+        return count
+
+    async with serving(make_api([router]), ANY_PORT) as base:
+        yield base
+
+
+@pytest.mark.parametrize("name", ERRORS)
+async def test_our_errors_are_problems_with_their_own_sentence(url: str, name: str) -> None:
+    error, status = ERRORS[name]
+    async with aiohttp.ClientSession() as session, session.get(f"{url}/errors/{name}") as answer:
+        body = await answer.json(content_type="application/problem+json")
+        assert (answer.status, body["status"], body["detail"]) == (status, status, str(error))
+        assert answer.headers.get("Retry-After") == ("3" if isinstance(error, TryLater) else None)
+
+
+@pytest.mark.parametrize(("path", "status"), [("/nothing", 404), ("/numbers/x", 422), ("/docs", 404)])
+async def test_the_frameworks_errors_are_problems_too(url: str, path: str, status: int) -> None:
+    async with aiohttp.ClientSession() as session, session.get(url + path) as answer:
+        body = await answer.json(content_type="application/problem+json")
+        assert (answer.status, body["status"]) == (status, status)
+
+
+async def test_a_wrong_method_names_the_right_ones(url: str) -> None:
+    async with aiohttp.ClientSession() as session, session.post(f"{url}/numbers/1") as answer:
+        assert (answer.status, answer.headers["Allow"]) == (405, "GET")
+
+
+async def test_what_nobody_foresaw_is_in_the_log_and_not_in_the_answer(
+    url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.ERROR):
+        async with aiohttp.ClientSession() as session, session.get(f"{url}/errors/unforeseen") as answer:
+            body = await answer.text()
+    assert answer.status == 500
+    assert "secret" not in body
+    assert "a secret" in caplog.text
+
+
+async def test_an_address_that_is_taken_is_named() -> None:
+    async with serving(make_api([]), ANY_PORT) as base:
+        address = base.removeprefix("http://")
+        with pytest.raises(Conflict, match=f"{address} cannot be bound .* DARI_HTTP_BIND"):
+            async with serving(make_api([]), address):
+                pass
+
+
+async def test_the_server_is_gone_when_its_block_has_ended() -> None:
+    async with serving(make_api([]), ANY_PORT) as base:
+        pass
+    async with aiohttp.ClientSession() as session:
+        with pytest.raises(aiohttp.ClientConnectorError):
+            await session.get(base)
