@@ -47,9 +47,8 @@ class FakeAsterisk(Ari):
         self.app_name = app
         self.rival_claims = False
         """Whether another engine is always faster."""
-        self._switch = FakeSwitch(
-            app, sounds or {}, sound_seconds, clock or LoopClock(datetime(2026, 1, 1, tzinfo=UTC))
-        )
+        self.clock = clock or LoopClock(datetime(2026, 1, 1, tzinfo=UTC))
+        self._switch = FakeSwitch(app, sounds or {}, sound_seconds, self.clock)
         self._trunks = set(trunks)
         self._latency = latency
         self._limit = timeout
@@ -228,6 +227,10 @@ class FakeAsterisk(Ari):
         self._switch.sounds_queued[playback] = queued
         self._switch.put(leg, partial(self._switch.play, queued))
 
+    async def is_playing(self, playback: str) -> bool:
+        await self._arrive("is_playing")
+        return playback in self._switch.sounds_queued
+
     async def stop_playback(self, playback: str) -> None:
         await self._arrive("stop_playback")
         if queued := self._switch.sounds_queued.get(playback):
@@ -277,7 +280,7 @@ class FakeAsterisk(Ari):
         await self._arrive("create_bridge")
         if bridge in self._switch.bridges:
             raise WrongState(f"the bridge {bridge} exists already")
-        self._switch.bridges[bridge] = []
+        self._switch.make_bridge(bridge)
 
     async def add_to_bridge(self, bridge: str, *channels: str) -> None:
         await self._arrive("add_to_bridge")

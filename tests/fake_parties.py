@@ -100,7 +100,7 @@ class Leg:
                 context="from-trunk",
                 exten=self.exten,
                 priority=1,
-                app_name="StasisBroadcast" if self.exten else "AppDial2",
+                app_name="StasisBroadcast" if self.exten else "Stasis" if self.in_app else "AppDial2",
                 app_data=self.app_data,
             ),
             creationtime=self.created,

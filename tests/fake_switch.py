@@ -87,6 +87,7 @@ class FakeSwitch:
         self.connection = FakeConnection()
         self.legs: dict[str, Leg] = {}
         self.bridges: dict[str, list[Leg]] = {}
+        self.bridges_made_at: dict[str, str] = {}
         self.sounds_queued: dict[str, QueuedSound] = {}
         self.recordings: list[Recording] = []
         self.missing_sounds: set[str] = set()
@@ -113,7 +114,7 @@ class FakeSwitch:
     def new_leg(self, channel: str, trunk: str, state: str, caller: str) -> Leg:
         """A channel comes into being; an empty `channel` gets an id as Asterisk makes them."""
         self._made += 1
-        instant = self._clock.now().isoformat(timespec="milliseconds").replace("+00:00", "+0000")
+        instant = self._instant()
         name, sip_call_id = f"PJSIP/{trunk}-{self._made:08x}", f"sip-{self._made}@fake"
         leg = Leg(channel or f"1767225600.{self._made}", name, state, caller, instant, sip_call_id)
         self.legs[leg.id] = leg
@@ -270,8 +271,13 @@ class FakeSwitch:
             technology="native_rtp" if len(members) == 2 else "simple_bridge",
             bridge_type="mixing",
             channels=members,
-            creationtime=self._clock.now().isoformat(timespec="milliseconds").replace("+00:00", "+0000"),
+            creationtime=self.bridges_made_at[bridge],
         )
+
+    def make_bridge(self, bridge: str) -> None:
+        """A bridge with nobody in it."""
+        self.bridges[bridge] = []
+        self.bridges_made_at[bridge] = self._instant()
 
     def enter_bridge(self, bridge: str, leg: Leg) -> None:
         """Connects a leg; one that is in a bridge leaves it first, be it the same."""
@@ -303,6 +309,10 @@ class FakeSwitch:
         self._tell(events.ChannelLeftBridge(application=self._app, bridge=self.bridge(bridge), channel=leg.channel()))
 
     # Inside
+
+    def _instant(self) -> str:
+        """Now, as ARI writes it."""
+        return self._clock.now().isoformat(timespec="milliseconds").replace("+00:00", "+0000")
 
     def _tell(self, event: Event) -> None:
         self.connection.tell(event)

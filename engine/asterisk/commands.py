@@ -205,6 +205,14 @@ class Ari:
         """Plays `sound` (absolute path or name, without ending). PlaybackFinished tells the end."""
         await self._do(Operation.PLAY, channelId=channel, playbackId=playback, media=[f"sound:{sound}"])
 
+    async def is_playing(self, playback: str) -> bool:
+        """Whether a sound waits for its turn or is being played."""
+        try:
+            await self._do(Operation.PLAYBACK, playbackId=playback)
+        except NotFound:
+            return False
+        return True
+
     async def stop_playback(self, playback: str) -> None:
         """Ends a sound; ended already is done."""
         await self._do_unless_gone(Operation.STOP_PLAYBACK, playbackId=playback)

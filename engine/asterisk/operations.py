@@ -34,6 +34,7 @@ class Operation(Enum):
     MOVE = ("POST", "/channels/{channelId}/move", ("app", "appArgs"))
     CONTINUE = ("POST", "/channels/{channelId}/continue", ("context", "extension"))
 
+    PLAYBACK = ("GET", "/playbacks/{playbackId}")
     STOP_PLAYBACK = ("DELETE", "/playbacks/{playbackId}")
 
     BRIDGES = ("GET", "/bridges")

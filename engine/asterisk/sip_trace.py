@@ -62,7 +62,9 @@ def parse_hep(packet: bytes) -> SipMessage:
         raise Invalid("HEP packet: it is not HEP version 3 or was cut short")
     chunks = dict(_chunks(packet))
     try:
-        seconds, microseconds = int.from_bytes(chunks[9]), int.from_bytes(chunks[10])
+        # What Asterisk receives it stamps by the millisecond, what it sends by the microsecond: taken as they are,
+        # an ACK could lie before the 200 that it answers.
+        seconds, milliseconds = int.from_bytes(chunks[9]), int.from_bytes(chunks[10]) // 1000
         text = chunks[15].decode(errors="replace")
         source, destination = _place(chunks, 3, 5, 7), _place(chunks, 4, 6, 8)
     except (KeyError, ValueError):
@@ -72,7 +74,7 @@ def parse_hep(packet: bytes) -> SipMessage:
     if call_id is None:
         raise Invalid("HEP packet: its payload is no SIP message with a Call-ID")
     return SipMessage(
-        at=datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=microseconds),
+        at=datetime.fromtimestamp(seconds, UTC) + timedelta(milliseconds=milliseconds),
         source=source,
         destination=destination,
         call_id=call_id[1],
@@ -83,11 +85,14 @@ def parse_hep(packet: bytes) -> SipMessage:
 def find(
     folder: Path, sip_call_ids: Collection[str], since: datetime | None = None, until: datetime | None = None
 ) -> list[SipMessage]:
-    """The kept messages of these SIP Call-IDs, by time. `since` and `until`, where given, spare other hours' files."""
+    """The kept messages of these SIP Call-IDs, by time and then as they came.
+
+    `since` and `until`, where given, spare other hours' files.
+    """
     wanted = set(sip_call_ids)
     first = since.astimezone(UTC).strftime(_FILE) if since else ""
     last = (until.astimezone(UTC) + _WRITTEN_WITHIN).strftime(_FILE) if until else ""
-    files = [file for file in folder.glob("*.jsonl") if first <= file.name and (not last or file.name <= last)]
+    files = [file for file in sorted(folder.glob("*.jsonl")) if first <= file.name and (not last or file.name <= last)]
     found = (message for file in files for message in _read(file, wanted))
     return sorted(found, key=lambda message: message.at)
 

@@ -47,6 +47,7 @@ async def test_phone_that_rings_and_answers_comes_into_the_application_with_our_
     assert start.args == ("target", "7")
     assert start.channel.state == "Up"
     assert start.channel.name.startswith("PJSIP/carrier-")
+    assert (await world.ari.channel(target)).dialplan.app_name == "Stasis"
     assert [dial.dialstatus for dial in world.inbox.of(Dial, target)] == ["", "RINGING", "ANSWER"]
 
 
@@ -201,8 +202,10 @@ async def test_sound_is_told_from_start_to_end_and_opens_early_media(world: Worl
     channel, caller = await world.incoming()
     playback = fresh("p")
     await world.ari.play(channel, world.sound(SHORT), playback)
+    assert await world.ari.is_playing(playback)
     finished = await world.inbox.next(PlaybackFinished, playback)
     assert finished.playback.state == "done"
+    assert not await world.ari.is_playing(playback)
     assert world.inbox.kinds(playback) == ["PlaybackStarted", "PlaybackFinished"]
     assert caller.codes == [183]
 

@@ -40,7 +40,7 @@ async def test_recording_is_written_until_it_is_stopped(
     file = asterisk.settings.spool / "monitor" / "contract.raw"
     await manager.record(name, file.name, "D")
     async with asyncio.timeout(PATIENCE):
-        while not (file.exists() and file.stat().st_size):  # noqa: ASYNC110 - nobody tells
+        while not (file.exists() and file.stat().st_size):
             await asyncio.sleep(0.02)
     await manager.stop_recording(name)
     with pytest.raises(Invalid):

@@ -123,7 +123,7 @@ async def test_refusal_is_logged_once_however_often_it_comes_again(status: int, 
             async with reading(connection) as following:
                 async with asyncio.timeout(5):
                     waiting = asyncio.ensure_future(following())
-                    while len(server.seen) < 3:  # noqa: ASYNC110 - nobody tells
+                    while len(server.seen) < 3:
                         await asyncio.sleep(0.02)
                 assert sentence in connection.state
                 server.event_status = 101

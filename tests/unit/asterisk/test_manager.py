@@ -22,7 +22,7 @@ def manager_of(server: FakeAmi, timeout: float = 5.0, heartbeat: float = 4.0) ->
 
 async def until_connected(manager: Manager) -> None:
     async with asyncio.timeout(5):
-        while not manager.connected:  # noqa: ASYNC110 - it connects by itself and tells nobody
+        while not manager.connected:
             await asyncio.sleep(0.01)
 
 
@@ -99,7 +99,7 @@ async def test_peer_that_has_fallen_silent_is_given_up_and_connected_again() -> 
         manager_of(server, timeout=0.05, heartbeat=0.02),
         asyncio.timeout(5),
     ):
-        while server.names()[:3] != ["Login", "Ping", "Login"]:  # noqa: ASYNC110 - nobody tells
+        while server.names()[:3] != ["Login", "Ping", "Login"]:
             await asyncio.sleep(0.01)
 
 

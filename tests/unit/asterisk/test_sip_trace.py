@@ -136,6 +136,13 @@ async def test_messages_are_found_by_call_id_in_order_of_time(tmp_path: Path) ->
     assert (trace.unreadable, trace.lost) == (1, 0)
 
 
+async def test_messages_of_one_millisecond_keep_the_order_in_which_they_came(tmp_path: Path) -> None:
+    """Asterisk stamps what it sends by the microsecond and what it receives by the millisecond only."""
+    answer = hep("SIP/2.0 200 OK\r\nCall-ID: a\r\n\r\n", NOON + timedelta(microseconds=700))
+    await keep(SipTrace(tmp_path, 1, SetClock(NOON)), answer, hep("ACK sip:x@y SIP/2.0\r\nCall-ID: a\r\n\r\n", NOON))
+    assert [found.text[:3] for found in find(tmp_path, ["a"])] == ["SIP", "ACK"]
+
+
 async def test_files_are_for_their_owner_only(tmp_path: Path) -> None:
     await keep(SipTrace(tmp_path / "trace", 1, SetClock(NOON)), hep())
     assert (tmp_path / "trace").stat().st_mode & 0o077 == 0
