@@ -5,6 +5,7 @@ Lower folders never import this: they get the values they need as arguments.
 
 from __future__ import annotations
 
+import os
 import re
 from datetime import timedelta
 from functools import cached_property
@@ -16,6 +17,7 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from engine.foundation.errors import Invalid
+from engine.foundation.sockets import socket_folder
 
 # A checkout keeps these beside `engine/`; a wheel carries them in `engine/share/`.
 _CHECKOUT = Path(__file__).resolve().parent.parent
@@ -277,7 +279,10 @@ class Paths:
         self.asterisk_etc = asterisk_etc
         self.asterisk_spool = asterisk_spool  # monitor/CALL.raw while a call is recorded
         self.asterisk = home / "asterisk"  # etc, run, log, lib, db, spool of Dari's own Asterisk
-        self.run = home / "run"  # pid files, control sockets, ports.json
+        self.run = home / "run"  # pid files, locks, ports.json
+        # Not `run` itself: Asterisk puts a pid file of its own beside its control socket.
+        self.sockets = socket_folder(self.run / "sockets", "asterisk.ctl", os.getuid())
+        self.engine_socket = self.sockets / "engine.sock"
         self.spool = home / "spool"  # call records on their way to the database
         self.recordings = home / "recordings"  # YYYY/MM/DD/CALL.wav
         self.log = home / "log"  # calls.log, calls.jsonl, one log per part

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from engine.asterisk.commands import Ari
 from engine.asterisk.connection import Connection
 from engine.asterisk.manager import Manager
-from engine.calls.call import Switchboard
 from engine.calls.reception import Directory, Reception
+from engine.calls.switchboard import Switchboard
 from engine.cdr.model import CallRecord
 from engine.cdr.spool import Spool
 from engine.events.call_log import CallLog
@@ -138,7 +138,7 @@ async def engine_on(
         tasks.start("reception", reception.run())
         tasks.start("records", rig.collect(spool))
         async with asyncio.timeout(10):
-            while not reception.connected:  # noqa: ASYNC110 - a test may look
+            while not reception.connected:
                 await asyncio.sleep(0.01)
         try:
             yield rig

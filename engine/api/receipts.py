@@ -10,11 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from engine.api.problems import problem
 from engine.foundation.clock import Clock
 from engine.foundation.errors import NotAllowed
-from engine.messages.gateways.sandbox import SandboxGateway, read_receipt
+from engine.messages.gateways.sandbox import SANDBOX_RECEIPTS, SandboxGateway, read_receipt
 from engine.messages.outbox import take_receipt
-
-SANDBOX_RECEIPTS = "/gateways/sandbox/receipts"
-"""The path that the sandbox gateway is told to send its receipts to."""
 
 _LARGEST_RECEIPT = 65_536
 

@@ -13,18 +13,20 @@ from uuid import UUID
 
 from engine.asterisk import events
 from engine.asterisk.commands import Ari
-from engine.calls.arrival import trunk_of
-from engine.calls.call import TARGET_VARIABLE, Call, Switchboard, call_of
+from engine.calls.call import TARGET_VARIABLE, Call
 from engine.calls.notes import Moment, Notes
-from engine.calls.party import Party
+from engine.calls.own_ids import call_of, is_of_node
+from engine.calls.party import party_on
 from engine.calls.state import CallState
 from engine.calls.steps.connect import until_somebody_hangs_up
+from engine.calls.switchboard import Switchboard
 from engine.cdr.model import CallRecord, OpenCall, Result, Side, StepKind
 from engine.events.call_log import CallEventKind
 from engine.foundation.clock import Clock
 from engine.foundation.errors import NotFound
 from engine.foundation.phone_number import PhoneNumber
 
+_ANSWERED = "Up"
 SURE_AFTER = 2.0
 """Seconds after which a channel that was asked for must be there, and one that is there must be known."""
 
@@ -39,22 +41,26 @@ class Found:
     own: frozenset[str]
     """Channels that Asterisk counts as this engine's."""
     numbers: dict[str, PhoneNumber]
-    """The numbers dialled, by target channel, of the calls that were asked for."""
+    """The numbers dialled, by target channel, of the calls that an earlier life left open."""
 
 
-async def look(ari: Ari, callers: Collection[str], calls: Collection[UUID], clock: Clock) -> Found:
-    """Reads what Asterisk has, once it tells us again of the channels of these calls (their callers' ids, their ids).
+async def hear_again(ari: Ari, callers: Collection[str], calls: Collection[UUID]) -> None:
+    """Lets Asterisk tell us of the channels of these calls (their callers' ids, their ids).
 
-    Read twice: what ended before the subscription would be told by nobody.
+    What happened before is told by nobody: look after it, not before.
     """
     wanted = [channel.id for channel in await ari.channels() if channel.id in callers or call_of(channel.id) in calls]
     if wanted:
         await ari.subscribe(wanted)
+
+
+async def look(ari: Ari, left_open: Collection[UUID], clock: Clock) -> Found:
+    """Reads what Asterisk has; of the calls `left_open` by an earlier life also the numbers dialled."""
     at = Moment(clock.now(), clock.monotonic())
     channels = {channel.id: channel for channel in await ari.channels()}
     bridges = {bridge.id: bridge for bridge in await ari.bridges()}
     own = frozenset((await ari.app()).channel_ids)
-    numbers = {channel: await _number_dialled(ari, channel) for channel in channels if call_of(channel) in calls}
+    numbers = {channel: await _number_dialled(ari, channel) for channel in channels if call_of(channel) in left_open}
     return Found(at, channels, bridges, own, numbers)
 
 
@@ -65,11 +71,20 @@ async def _number_dialled(ari: Ari, channel: str) -> PhoneNumber:
         return PhoneNumber("")
 
 
-def missed(call: Call, found: Found) -> None:
-    """Tells a call of ours which of its channels went away unseen."""
+def catch_up(call: Call, found: Found) -> None:
+    """Tells a call of ours what became of its channels unseen."""
     for party in filter(None, (call.caller, call.target)):
-        if party.channel not in found.channels and party.started.tick < found.at.tick - SURE_AFTER:
+        if channel := found.channels.get(party.channel):
+            call.see(channel)
+        elif party.started.tick < found.at.tick - SURE_AFTER:
             call.lose(party)
+
+
+async def catch_up_sounds(call: Call, ari: Ari) -> None:
+    """Tells a call of ours which of its sounds ended unseen: it would wait for their end."""
+    for playback in call.sounding():
+        if not await ari.is_playing(playback):
+            call.sound_over(playback)
 
 
 def stray_channels(found: Found, live: Collection[UUID], callers: Collection[str], node: str) -> list[str]:
@@ -83,7 +98,7 @@ def _is_stray(
     if found.at.at - datetime.fromisoformat(channel.creationtime) < timedelta(seconds=SURE_AFTER):
         return False
     if owner := call_of(channel.id):
-        return owner not in live and channel.id.endswith(f".{node}")
+        return owner not in live and is_of_node(channel.id, node)
     return channel.id in found.own and channel.id not in callers
 
 
@@ -92,7 +107,7 @@ def stray_bridges(found: Found, live: Collection[UUID], node: str) -> list[str]:
     return [
         bridge
         for bridge in found.bridges
-        if (owner := call_of(bridge)) and owner not in live and bridge.endswith(f".{node}")
+        if (owner := call_of(bridge)) and owner not in live and is_of_node(bridge, node)
     ]
 
 
@@ -107,22 +122,26 @@ def rebuild(board: Switchboard, notes: Notes, open_call: OpenCall, found: Found)
     caller_channel = found.channels.get(open_call.arrival.channel)
     if caller_channel is None:
         return None
-    caller = _party(Side.CALLER, caller_channel, notes, notes.arrival.caller)
+    caller = party_on(caller_channel, Side.CALLER, notes.arrival.caller, notes.arrived)
     call = Call(board, notes, caller)
     target_channel = found.channels.get(call.target_channel)
     if target_channel is not None:
         number = found.numbers.get(target_channel.id) or None
-        call.target = _party(Side.TARGET, target_channel, notes, number)
+        call.target = party_on(target_channel, Side.TARGET, number, notes.arrived)
         notes.target = number
     bridge = found.bridges.get(call.bridge)
-    if bridge is not None and call.target and {caller.channel, call.target.channel} <= set(bridge.channels):
-        _was_connected(call, bridge)
+    call.bridge_made = bridge is not None
+    if bridge is not None and target_channel is not None and caller_channel.state == target_channel.state == _ANSWERED:
+        _was_answered(call, bridge)
     return call
 
 
-def _was_connected(call: Call, bridge: events.Bridge) -> None:
+def _was_answered(call: Call, bridge: events.Bridge) -> None:
+    """The caller was answered, and the bridge had been made just before."""
     then = moment_of(datetime.fromisoformat(bridge.creationtime), call.notes.clock)
-    call.was_connected()
+    call.move(CallState.CONNECTED)
+    for party in filter(None, (call.caller, call.target)):
+        party.answered = then
     call.notes.begin(StepKind.CONNECT, (Side.CALLER, Side.TARGET)).began = then
     call.notes.answered = then
     if (call.board.monitor / f"{call.id}.raw").exists():
@@ -134,9 +153,14 @@ def legs_left(open_call: OpenCall, found: Found) -> list[str]:
     return [channel for channel in found.channels if call_of(channel) == open_call.arrival.call_id]
 
 
-async def go_on(call: Call) -> None:
-    """The rest of an adopted call. Raises CallerHungUp."""
+async def go_on(call: Call, found: Found) -> None:
+    """The rest of an adopted call. Raises CallerHungUp.
+
+    A caller who was answered goes on to the end, connected now if the engine went between the answer and the bridge.
+    """
     if call.state is CallState.CONNECTED and call.target is not None:
+        if not {call.caller.channel, call.target.channel} <= set(found.bridges[call.bridge].channels):
+            await call.bridge_with(call.target)
         call.notes.tell(CallEventKind.CONNECTED, "taken over")
         await until_somebody_hangs_up(call, call.target)
     else:
@@ -162,18 +186,4 @@ def lost(open_call: OpenCall) -> CallRecord:
         ended_at=open_call.last_alive,
         result=Result.LOST,
         ended_by=Side.DARI,
-    )
-
-
-def _party(side: Side, channel: events.Channel, notes: Notes, number: PhoneNumber | None) -> Party:
-    now = notes.moment()
-    return Party(
-        side=side,
-        channel=channel.id,
-        channel_name=channel.name,
-        trunk=trunk_of(channel.name),
-        number=number,
-        started=notes.arrived,
-        sip_call_id=channel.protocol_id or None,
-        answered=now if channel.state == "Up" else None,
     )

@@ -3,72 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
-from uuid import UUID
 
 import structlog
 
 from engine.asterisk import events
-from engine.asterisk.commands import Ari
-from engine.calls.causes import CAUSE_TOWARDS_CALLER, NORMAL_CLEARING
+from engine.calls.causes import CAUSE_TOWARDS_CALLER, HUNG_UP_BY_US, NORMAL_CLEARING
 from engine.calls.notes import Notes
+from engine.calls.own_ids import bridge_of, target_channel_of
 from engine.calls.party import Party
 from engine.calls.state import CallState, check_move
+from engine.calls.switchboard import Switchboard
 from engine.cdr.model import CallRecord, Result, Side, StepKind
-from engine.cdr.spool import Spool
-from engine.foundation.errors import DariError, NotFound
+from engine.foundation.errors import Conflict, DariError, NotFound
 from engine.foundation.phone_number import PhoneNumber
 from engine.foundation.tasks import Tasks
 from engine.trunks.model import Trunk
 
 log = structlog.get_logger(__name__)
 
-
 TARGET_VARIABLE = "DARI_TARGET"
 """Channel variable with the number dialled, for the engine that adopts the call: nothing else in Asterisk tells it."""
+
+_NEWS_WITHIN = 1.0
+"""Seconds by which an event may come later than the refusal of a command that it explains."""
 
 
 class CallerHungUp(Exception):  # noqa: N818 - what happened, not what failed
     """The caller is gone; raised inside whatever verb is waiting."""
-
-
-class Recorder(Protocol):
-    """The part of Asterisk's manager that records (MixMonitor)."""
-
-    async def record(self, channel_name: str, file: str, options: str) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Switchboard:
-    """What all calls of this engine share."""
-
-    ari: Ari
-    recorder: Recorder
-    music_class: Callable[[str], Awaitable[str]]
-    """The music class that plays a sound over and over."""
-    spool: Spool
-    sounds: Path
-    """As Asterisk sees it."""
-    monitor: Path
-    """Where Asterisk writes recordings while a call goes on."""
-    node: str
-    talk_limit: float
-    """Seconds after which a talk is ended, for hang-ups that never came."""
-
-
-def call_of(channel_or_bridge: str) -> UUID | None:
-    """The call that a channel or bridge of ours belongs to: ids that we choose are CALL.PURPOSE.NODE."""
-    head, dot, _ = channel_or_bridge.partition(".")
-    if not dot or len(head) != 36:
-        return None
-    try:
-        return UUID(head)
-    except ValueError:
-        return None
 
 
 def _diverted_from(number: PhoneNumber | None) -> dict[str, str]:
@@ -92,10 +55,11 @@ class Call:
         self.target: Party | None = None
         self.state = CallState.ARRIVED
         self.id = notes.arrival.call_id
-        self.bridge = f"{self.id}.b.{board.node}"
-        self.target_channel = f"{self.id}.t1.{board.node}"
+        self.bridge = bridge_of(self.id, board.node)
+        self.target_channel = target_channel_of(self.id, board.node)
+        self.bridge_made = False
         self._playbacks = 0
-        self._bridged = False
+        self._sounding: dict[str, Party] = {}
         self._news = asyncio.Event()
         self._meanwhile = Tasks(f"call-{str(self.id)[-8:]}")
 
@@ -126,10 +90,24 @@ class Call:
         party.ended = party.ended or self.notes.moment()
         self.wake()
 
-    def was_connected(self) -> None:
-        """An adopted call that another process had connected."""
-        self._bridged = True
-        self.move(CallState.CONNECTED)
+    def see(self, channel: events.Channel) -> None:
+        """A channel of this call is there and in this state, whether or not anybody told us."""
+        party = self._party(channel.id)
+        if party is not None and party.rang is None and channel.state == "Ringing":
+            party.rang = self.notes.moment()
+        if channel.dialplan.app_name == "Stasis":
+            self._started(channel)
+        self.wake()
+
+    def sounding(self) -> list[str]:
+        """The playbacks that have not ended, as far as we were told."""
+        return list(self._sounding)
+
+    def sound_over(self, playback: str) -> None:
+        """A playback ended while nobody told us; nobody knows whether it was heard whole, so it was not."""
+        if party := self._sounding.get(playback):
+            party.playbacks.setdefault(playback, False)
+            self.wake()
 
     def wake(self) -> None:
         """Something changed: every waiting verb looks again."""
@@ -143,8 +121,8 @@ class Call:
 
     def _started(self, channel: events.Channel) -> None:
         party = self._party(channel.id)
-        if party is self.target and party is not None and party.answered is None:
-            party.answered = self.notes.moment()
+        if party is self.target and party is not None:
+            party.answered = party.answered or self.notes.moment()
             party.channel_name, party.sip_call_id = channel.name, channel.protocol_id or None
 
     def _dialled(self, peer: events.Channel, status: str) -> None:
@@ -161,7 +139,8 @@ class Call:
             return
         party.sip_call_id = party.sip_call_id or channel.protocol_id or None
         party.ended = party.ended or self.notes.moment()
-        party.cause = party.cause or cause
+        if cause != HUNG_UP_BY_US:
+            party.cause = party.cause or cause
         party.sip_code = party.sip_code or sip_code
 
     def _played(self, playback: events.Playback) -> None:
@@ -188,11 +167,15 @@ class Call:
         try:
             await command
         except NotFound:
+            self.lose(self.caller)
             raise CallerHungUp from None
+        except Conflict:  # so Asterisk refuses for a moment while the channel goes
+            await self.until(lambda: False, within=_NEWS_WITHIN)
+            raise
 
     @asynccontextmanager
-    async def meanwhile(self, name: str, work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-        """Runs `work` beside the block, for what one party goes through while the script follows the other.
+    async def meanwhile(self, name: str, work: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
+        """Runs `work()` beside the block, for what one party goes through while the script follows the other.
 
         When it fails, the block goes on: a caller who hears no ringback still gets through.
         """
@@ -203,25 +186,31 @@ class Call:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-    async def _quietly(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+    async def _quietly(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         try:
-            await work
+            await work()
         except CallerHungUp:
             pass  # the script itself is told by its own wait
         except DariError as error:
             log.warning("step failed, call goes on", call=str(self.id), step=name, reason=str(error))
 
     async def say(self, party: Party, kind: StepKind, sound: str, longest: float = 300.0) -> bool:
-        """Plays `sound` to one party; True when it was heard whole."""
+        """Plays `sound` to one party; True when it was heard whole. `longest`: seconds that it may take."""
+        if party.gone:
+            return False
         self._playbacks += 1
         playback = f"{self.id}.p{self._playbacks}"
         step = self.notes.begin(kind, (party.side,), sound)
+        self._sounding[playback] = party
         try:
             await self.board.ari.play(party.channel, str(self.board.sounds / sound), playback)
             await self.until(lambda: playback in party.playbacks or party.gone, within=longest)
+        except NotFound:
+            self.lose(party)
         except DariError as error:
             log.warning("sound not played", call=str(self.id), sound=sound, reason=str(error))
         finally:
+            del self._sounding[playback]
             whole = party.playbacks.get(playback, False) and not party.gone
             step.end(self.notes.moment(), whole=whole)
         return whole
@@ -229,7 +218,12 @@ class Call:
     async def ring(
         self, number: PhoneNumber, trunk: Trunk, endpoint: str, caller_id: str | None, longest: int
     ) -> Party:
-        """Sends the INVITE to a target. `longest` (seconds) is Asterisk's own limit, should this engine die."""
+        """Sends the INVITE to a target. `longest` (seconds) is Asterisk's own limit, should this engine die.
+
+        Nobody is called for a caller who has left: raises CallerHungUp.
+        """
+        if self.caller.gone:
+            raise CallerHungUp
         self.target = Party(
             side=Side.TARGET,
             channel=self.target_channel,
@@ -251,36 +245,47 @@ class Call:
     async def answer(self) -> None:
         """200 OK to the caller."""
         await self.to_caller(self.board.ari.answer(self.caller.channel))
-        self.notes.answered = self.notes.moment()
+        self.caller.answered = self.notes.answered = self.notes.moment()
+
+    async def make_bridge(self) -> None:
+        """The bridge of this call, still empty."""
+        self.bridge_made = True  # before it is asked for: an answer that never comes says nothing
+        await self.board.ari.create_bridge(self.bridge)
 
     async def bridge_with(self, target: Party) -> None:
         """The two hear each other from here on."""
-        self._bridged = True
-        await self.board.ari.create_bridge(self.bridge)
         try:
             await self.board.ari.add_to_bridge(self.bridge, self.caller.channel, target.channel)
-        except DariError:
-            if not self.caller.gone and not target.gone:
+        except (NotFound, Conflict):  # one of the two has hung up; the event tells which
+            if not await self.until(lambda: target.gone, within=_NEWS_WITHIN):
                 raise
-            await self.until(lambda: target.gone)
 
     # -- the end -------------------------------------------------------------------------------------------------
 
-    async def clear_away(self) -> None:
-        """Nothing of this call stays in Asterisk: both legs and the bridge go, whatever state they are in."""
+    async def clear_away(self) -> bool:
+        """Nothing of this call stays in Asterisk: both legs and the bridge go, whatever state they are in.
+
+        False when Asterisk did not do it all; what is left belongs to no call and is to be looked for.
+        """
         await self._meanwhile.close()
         self.state = CallState.ENDED
-        cause = CAUSE_TOWARDS_CALLER[self.notes.result or Result.FAILED]
-        work = [self.board.ari.hang_up(self.caller.channel, cause)]
+        work = [self._hang_up(self.caller, CAUSE_TOWARDS_CALLER[self.notes.result or Result.FAILED])]
         if self.target is not None:
-            work.append(self.board.ari.hang_up(self.target.channel, NORMAL_CLEARING))
-        if self._bridged:
+            work.append(self._hang_up(self.target, NORMAL_CLEARING))
+        if self.bridge_made:
             work.append(self.board.ari.destroy_bridge(self.bridge))
-        for outcome in await asyncio.gather(*work, return_exceptions=True):
-            if isinstance(outcome, DariError):
-                log.warning("not cleared away", call=str(self.id), reason=str(outcome))
-            elif isinstance(outcome, BaseException):
-                raise outcome
+        outcomes = await asyncio.gather(*work, return_exceptions=True)
+        failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+        for failure in failures:
+            if not isinstance(failure, DariError):
+                raise failure
+            log.warning("not cleared away", call=str(self.id), reason=str(failure))
+        return not failures
+
+    async def _hang_up(self, party: Party, cause: int) -> None:
+        if not party.gone:
+            party.cause = party.cause or cause
+        await self.board.ari.hang_up(party.channel, cause)
 
     def record(self) -> CallRecord:
         """The record of the ended call."""

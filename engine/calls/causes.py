@@ -9,6 +9,8 @@ from __future__ import annotations
 from engine.cdr.model import Result
 
 NORMAL_CLEARING = 16
+HUNG_UP_BY_US = 32
+"""No Q.850 cause: what Asterisk tells of a channel that it ended because we said so."""
 
 CAUSE_TOWARDS_CALLER: dict[Result, int] = {
     Result.ANSWERED: NORMAL_CLEARING,

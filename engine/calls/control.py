@@ -11,11 +11,15 @@ from aiohttp import web
 
 from engine.calls.control_client import EngineStatus
 from engine.calls.reception import Reception
+from engine.foundation.errors import Invalid
 
 
 @asynccontextmanager
 async def control_door(socket: Path, reception: Reception, status: Callable[[], EngineStatus]) -> AsyncIterator[None]:
-    """Answers GET /status, POST /drain and POST /resume while the block runs; only this user may open the socket."""
+    """Answers GET /status, POST /drain and POST /resume while the block runs; only this user may open the socket.
+
+    Raises Invalid when the socket cannot be made.
+    """
 
     def answer() -> web.Response:
         return web.Response(body=msgspec.json.encode(status()), content_type="application/json")
@@ -35,10 +39,17 @@ async def control_door(socket: Path, reception: Reception, status: Callable[[], 
     application.add_routes([web.get("/status", tell), web.post("/drain", drain), web.post("/resume", resume)])
     runner = web.AppRunner(application, access_log=None)
     await runner.setup()
-    socket.unlink(missing_ok=True)
-    await web.UnixSite(runner, str(socket)).start()
-    socket.chmod(0o600)
     try:
+        await _listen(runner, socket)
         yield
     finally:
         await runner.cleanup()
+
+
+async def _listen(runner: web.AppRunner, socket: Path) -> None:
+    try:
+        socket.unlink(missing_ok=True)
+        await web.UnixSite(runner, str(socket)).start()
+        socket.chmod(0o600)
+    except OSError as error:
+        raise Invalid(f"{socket}: no control socket ({error.strerror or error}); make its folder writable") from None

@@ -13,7 +13,11 @@ _LIMIT = 3.0
 
 
 class EngineStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """What the engine says of itself; `state` is starting, ready, degraded (calls go on) or draining."""
+    """What the engine says of itself.
+
+    `state` is starting, ready, degraded (takes calls all the same), refusing or draining (live calls go on, the
+    dialplan takes on new ones).
+    """
 
     state: str
     live_calls: int = 0

@@ -11,7 +11,7 @@ import structlog
 from engine.calls.call import Call
 from engine.calls.state import CallState
 from engine.calls.steps.announcement import announce
-from engine.calls.steps.connect import connect, until_somebody_hangs_up
+from engine.calls.steps.connect import connect, until_arrival_is_safe, until_somebody_hangs_up
 from engine.calls.steps.dial import dial
 from engine.calls.steps.recording import start_recording
 from engine.calls.steps.waiting import Waiting
@@ -42,19 +42,19 @@ async def forward(call: Call, plan: Forward, trunk: Trunk) -> None:
     """Ringback while the target rings, whisper to the target alone, then answer and connect."""
     call.move(CallState.RINGING)
     waiting = Waiting(call, plan)
-    async with call.meanwhile("waiting", waiting.hear()):
-        answered = await dial(call, plan, trunk)
-        if isinstance(answered, Result):
-            call.notes.conclude(answered, Side.TARGET if call.target and call.target.gone else Side.DARI)
+    async with call.meanwhile("waiting", waiting.hear):
+        target = await dial(call, plan, trunk)
+        if isinstance(target, Result):
+            call.notes.conclude(target, Side.TARGET if call.target and call.target.gone else Side.DARI)
             return
-        target = answered
         call.move(CallState.WHISPERING)
         target_was_told = await whisper(call, target, plan)
-        if target.gone:
-            call.notes.conclude(Result.REJECTED, Side.TARGET)
-            return
-        await waiting.until_ready_to_connect()
-        await call.board.spool.synced()
-    await start_recording(call, plan, caller_was_told=waiting.caller_was_told, target_was_told=target_was_told)
+        await waiting.until_ready_to_connect(target)
+        if not target.gone:
+            await start_recording(call, plan, caller_was_told=waiting.caller_was_told, target_was_told=target_was_told)
+            await until_arrival_is_safe(call)
+    if target.gone:
+        call.notes.conclude(Result.REJECTED, Side.TARGET)
+        return
     await connect(call, target)
     await until_somebody_hangs_up(call, target)

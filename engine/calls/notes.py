@@ -94,6 +94,11 @@ class Notes:
             )
         )
 
+    def tell_end(self, record: CallRecord) -> None:
+        """The call's last line in the call log."""
+        talk = f", talked {record.talk_seconds:.1f} s" if record.talk_seconds else ""
+        self.tell(CallEventKind.ENDED, f"{record.result.value}{talk}, ended by {record.ended_by.value}")
+
     def seconds(self, *kinds: StepKind) -> float:
         """How long steps of these kinds have lasted together."""
         now = self.moment().tick

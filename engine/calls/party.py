@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from engine.asterisk.events import Channel
+from engine.calls.arrival import trunk_of
 from engine.calls.notes import Moment
 from engine.cdr.model import Leg, Side
 from engine.foundation.phone_number import PhoneNumber
@@ -48,3 +50,16 @@ class Party:
             cause=self.cause,
             sip_code=self.sip_code,
         )
+
+
+def party_on(channel: Channel, side: Side, number: PhoneNumber | None, started: Moment) -> Party:
+    """The party on a channel that Asterisk has."""
+    return Party(
+        side=side,
+        channel=channel.id,
+        channel_name=channel.name,
+        trunk=trunk_of(channel.name),
+        number=number,
+        started=started,
+        sip_call_id=channel.protocol_id or None,
+    )

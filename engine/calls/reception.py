@@ -14,12 +14,14 @@ import structlog
 from engine.asterisk import events
 from engine.asterisk.connection import Connected, Connection, Disconnected
 from engine.calls import adoption
-from engine.calls.arrival import read_arrival, read_number, trunk_of
-from engine.calls.call import Call, CallerHungUp, Switchboard, call_of
+from engine.calls.arrival import read_arrival, read_number
+from engine.calls.call import Call, CallerHungUp
 from engine.calls.causes import NORMAL_CLEARING
 from engine.calls.incoming import incoming
-from engine.calls.notes import Moment, Notes
-from engine.calls.party import Party
+from engine.calls.notes import Notes
+from engine.calls.own_ids import call_of
+from engine.calls.party import party_on
+from engine.calls.switchboard import Switchboard
 from engine.cdr.model import CallRecord, OpenCall, Result, Side
 from engine.events.call_log import CallEventKind, CallLog
 from engine.foundation.clock import Clock
@@ -33,8 +35,8 @@ from engine.trunks.model import Trunk
 
 log = structlog.get_logger(__name__)
 
-# A proof of life in the spool bounds the end of calls whose engine dies, in seconds.
 PROOF_OF_LIFE = 5.0
+"""Seconds between proofs of life in the spool: they bound the end of calls whose engine dies."""
 
 COMPARED_EVERY = 30.0
 """Seconds."""
@@ -86,6 +88,7 @@ class Reception:
         self._by_caller: dict[str, UUID] = {}
         self._left_open = board.spool.left_open
         self._look_now = asyncio.Event()
+        self._reading: asyncio.Task[None] | None = None
         self._idle = asyncio.Event()
         self._idle.set()
         self.connected = False
@@ -101,9 +104,21 @@ class Reception:
         return list(self._calls.values())
 
     async def run(self) -> None:
-        """Takes calls until cancelled."""
+        """Takes calls until closed. Cancelled, it still reads events, which live calls need, until `close`.
+
+        Raises Conflict when another engine takes our events away.
+        """
         self._tasks.start("proof of life", self._prove_life())
         self._tasks.start("comparison", self._compare())
+        self._reading = self._tasks.start("events", self._read())
+        await asyncio.shield(self._reading)
+        raise Conflict(
+            f"another engine uses the ARI application {self._board.ari.app_name} on this Asterisk and gets its events; "
+            "stop it, or set DARI_NODE to a name of its own"
+        )
+
+    async def _read(self) -> None:
+        """Every event to its place, until the events go to somebody else."""
         async for event in self._connection.events():
             match event:
                 case Connected():
@@ -113,7 +128,10 @@ class Reception:
                     self.connected = False
                 case events.CallBroadcast() if self.takes_calls:
                     self._tasks.start("claim", self._claim(event.channel))
-                case events.StasisStart() if call_of(event.channel.id) is None:
+                case events.ApplicationReplaced():
+                    self.connected = False
+                    return
+                case events.StasisStart() if self._is_new_caller(event.channel):
                     self._begin(event)
                 case _:
                     self._bring(event)
@@ -121,11 +139,13 @@ class Reception:
     async def close(self, grace: float) -> None:
         """No new calls; waits up to `grace` seconds for the live ones, then leaves them to Asterisk.
 
-        The next engine adopts those that are left.
+        The next engine adopts those that are left. An engine that gets no events any more does not wait.
         """
         self.draining = True
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._idle.wait(), grace)
+        if self._reading is not None and not self._reading.done():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(grace):
+                    await self._idle.wait()
         await self._tasks.close()
 
     # -- a call comes ----------------------------------------------------------------------------------------------
@@ -136,8 +156,15 @@ class Reception:
         return not self.draining and self._board.spool.healthy and self._directory.ready()
 
     async def _claim(self, channel: events.Channel) -> None:
-        with suppress(Conflict, NotFound):  # another engine was first, or the caller has left
+        try:
             await self._board.ari.claim(channel.id)
+        except (Conflict, NotFound):
+            pass  # another engine was first, or the caller has left
+        except DariError as error:
+            log.warning("call not claimed, the dialplan takes it on", reason=str(error))
+
+    def _is_new_caller(self, channel: events.Channel) -> bool:
+        return call_of(channel.id) is None and channel.id not in self._by_caller
 
     def _begin(self, start: events.StasisStart) -> None:
         channel = start.channel
@@ -148,7 +175,7 @@ class Reception:
         arrival = read_arrival(call_id, self._node, start, number, instant_of(call_id))
         self._board.spool.arrived(arrival)
         notes = Notes(arrival, self._clock, self._log, arrived)
-        call = Call(self._board, notes, _caller(channel, arrival.caller, arrived))
+        call = Call(self._board, notes, party_on(channel, Side.CALLER, arrival.caller, arrived))
         notes.tell(CallEventKind.ARRIVED)
         plan = self._directory.plan(number, arrival.caller, arrived.at)
         self._attend(call, incoming(call, plan, self._directory.trunk(arrival.trunk)))
@@ -165,11 +192,17 @@ class Reception:
             await script
         except CallerHungUp:
             call.notes.conclude(Result.ANSWERED if call.notes.answered else Result.CALLER_GAVE_UP, Side.CALLER)
+        except DariError as error:
+            log.error("call failed", call=str(call.id), reason=str(error))
+            call.notes.conclude(Result.FAILED, Side.DARI)
         except Exception:
             log.exception("call failed", call=str(call.id))
             call.notes.conclude(Result.FAILED, Side.DARI)
-        await call.clear_away()
-        self._close(call, call.record())
+        try:
+            if not await call.clear_away():
+                self._look_now.set()
+        finally:
+            self._close(call, call.record())
 
     def _close(self, call: Call, record: CallRecord) -> None:
         self._board.spool.closed(record)
@@ -177,7 +210,7 @@ class Reception:
         self._calls.pop(call.id, None)
         if not self._calls:
             self._idle.set()
-        call.notes.tell(CallEventKind.ENDED, _ending(record))
+        call.notes.tell_end(record)
 
     # -- everything else that happens ----------------------------------------------------------------------------------
 
@@ -189,37 +222,52 @@ class Reception:
                 call.deliver(event)
                 return
             if call_id is not None and isinstance(event, events.StasisStart):  # it answered after its call was over
-                self._tasks.start("stray leg", self._board.ari.hang_up(channel, NORMAL_CLEARING))
+                self._tasks.start("stray leg", self._remove(channel))
+
+    async def _remove(self, channel: str) -> None:
+        """Ends a channel of no call. One that stays is found again by the next comparison."""
+        try:
+            await self._board.ari.hang_up(channel, NORMAL_CLEARING)
+        except DariError as error:
+            log.warning("a channel of no call is not removed", channel=channel, reason=str(error))
 
     async def _compare(self) -> None:
         """After each (re)connect, and every so often, what Asterisk has is compared with what we know, and mended."""
         while True:
+            after_a_gap = self._look_now.is_set()
             self._look_now.clear()
             if self.connected:
                 try:
-                    await self._mend()
+                    await self._mend(after_a_gap)
                 except DariError as error:
                     log.warning("Asterisk's channels not compared", reason=str(error))
+                    if after_a_gap:
+                        self._look_now.set()
                     await asyncio.sleep(1.0)
                     continue
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._look_now.wait(), COMPARED_EVERY)
+                async with asyncio.timeout(COMPARED_EVERY):
+                    await self._look_now.wait()
 
-    async def _mend(self) -> None:
-        known = self.calls()
+    async def _mend(self, after_a_gap: bool) -> None:
+        ari, known = self._board.ari, self.calls()
         left_open = {open_call.arrival.call_id: open_call for open_call in self._left_open}
-        callers = {*self._by_caller, *(open_call.arrival.channel for open_call in self._left_open)}
-        found = await adoption.look(self._board.ari, callers, {*self._calls, *left_open}, self._clock)
+        if after_a_gap:
+            callers = {*self._by_caller, *(open_call.arrival.channel for open_call in self._left_open)}
+            await adoption.hear_again(ari, callers, {*self._calls, *left_open})
+        found = await adoption.look(ari, left_open, self._clock)
         for call in known:
-            adoption.missed(call, found)
+            adoption.catch_up(call, found)
+            if after_a_gap:  # else the end of a sound may be on its way to us just now
+                await adoption.catch_up_sounds(call, ari)
         self._left_open = []
         for open_call in left_open.values():
             self._adopt(open_call, found)
         for channel in adoption.stray_channels(found, self._calls, self._by_caller, self._node):
             log.warning("a channel of no call is removed", channel=channel)
-            await self._board.ari.hang_up(channel, NORMAL_CLEARING)
+            await ari.hang_up(channel, NORMAL_CLEARING)
         for bridge in adoption.stray_bridges(found, self._calls, self._node):
-            await self._board.ari.destroy_bridge(bridge)
+            await ari.destroy_bridge(bridge)
 
     def _adopt(self, open_call: OpenCall, found: adoption.Found) -> None:
         notes = Notes(
@@ -230,32 +278,22 @@ class Reception:
         )
         call = adoption.rebuild(self._board, notes, open_call, found)
         if call is None:
-            self._board.spool.closed(adoption.lost(open_call))
+            record = adoption.lost(open_call)
+            self._board.spool.closed(record)
+            notes.tell_end(record)
             for channel in adoption.legs_left(open_call, found):
-                self._tasks.start("left leg", self._board.ari.hang_up(channel, NORMAL_CLEARING))
+                self._tasks.start("left leg", self._remove(channel))
             log.warning("call ended while no engine saw it", call=str(open_call.arrival.call_id))
             return
-        self._attend(call, adoption.go_on(call))
+        self._attend(call, adoption.go_on(call, found))
 
     async def _prove_life(self) -> None:
+        """Without calls too, with a sync while the disk is not well: nothing else would show that it is well again."""
+        spool = self._board.spool
         while True:
             await asyncio.sleep(PROOF_OF_LIFE)
-            if self._calls:
-                self._board.spool.alive(list(self._calls), self._clock.now())
-
-
-def _caller(channel: events.Channel, number: PhoneNumber | None, arrived: Moment) -> Party:
-    return Party(
-        side=Side.CALLER,
-        channel=channel.id,
-        channel_name=channel.name,
-        trunk=trunk_of(channel.name),
-        number=number,
-        started=arrived,
-        sip_call_id=channel.protocol_id or None,
-    )
-
-
-def _ending(record: CallRecord) -> str:
-    talk = f", talked {record.talk_seconds:.1f} s" if record.talk_seconds else ""
-    return f"{record.result.value}{talk}, ended by {record.ended_by.value}"
+            spool.alive(list(self._calls), self._clock.now())
+            if not spool.healthy:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(PROOF_OF_LIFE):
+                        await spool.synced()

@@ -13,6 +13,7 @@ from uuid import UUID
 import msgspec
 
 from engine.cdr.model import CallRecord, OpenCall
+from engine.foundation.files import sync_folder
 
 SUFFIX = ".spool"
 
@@ -110,7 +111,7 @@ class Segment:
         """Makes what was appended, and the file's name, survive a power cut. Raises OSError."""
         os.fdatasync(self._descriptor)
         if not self._named:
-            _sync_folder(self.path.parent)
+            sync_folder(self.path.parent)
             self._named = True
 
     def entry(self, offset: int, length: int) -> Entry:
@@ -145,11 +146,3 @@ class Place(NamedTuple):
     segment: Segment
     offset: int
     length: int
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

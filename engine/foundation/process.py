@@ -10,6 +10,8 @@ from pathlib import Path
 
 import msgspec
 
+from engine.foundation.files import replace_file
+
 _TICKS = os.sysconf("SC_CLK_TCK")
 _ENDED_STATES = ("Z", "X", "x")
 _STATE, _SESSION, _STARTED = 0, 3, 19  # fields of /proc/PID/stat, counted after the name in brackets
@@ -81,10 +83,7 @@ class PidFile(msgspec.Struct, frozen=True, kw_only=True):
 
 def write_pid_file(path: Path, told: PidFile) -> None:
     """Puts the file there at once and whole, for its owner only."""
-    new = path.with_suffix(f".{os.getpid()}")
-    new.touch(mode=0o600)
-    new.write_bytes(b"%d\n%b\n" % (told.process.pid, msgspec.json.encode(told)))
-    new.replace(path)
+    replace_file(path, b"%d\n%b\n" % (told.process.pid, msgspec.json.encode(told)), 0o600)
 
 
 def read_pid_file(path: Path) -> PidFile | None:

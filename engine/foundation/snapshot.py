@@ -11,6 +11,8 @@ from typing import TypeVar
 import msgspec
 import structlog
 
+from engine.foundation.files import sync_folder
+
 log = structlog.get_logger(__name__)
 
 _FORMAT = 1
@@ -43,7 +45,7 @@ def write_snapshot(path: Path, kind: type[T], items: Sequence[T]) -> None:
         new.replace(path)
     finally:
         new.unlink(missing_ok=True)
-    _sync(path.parent)
+    sync_folder(path.parent)
 
 
 def read_snapshot(path: Path, kind: type[T]) -> list[T] | None:
@@ -72,11 +74,3 @@ def _parts(items: Iterable[T]) -> Iterable[list[T]]:
 
 def _without_values(error: Exception) -> str:
     return type(error).__name__ if isinstance(error, msgspec.MsgspecError) else str(error)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

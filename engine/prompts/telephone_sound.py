@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 import os
 import stat
-import tempfile
 import wave
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +17,8 @@ from pathlib import Path
 import av
 import numpy as np
 from numpy.typing import NDArray
+
+from engine.foundation.files import replace_file
 
 Samples = NDArray[np.float64]
 
@@ -139,17 +140,7 @@ def write_wav(path: Path, data: bytes) -> None:
 def put(path: Path, content: bytes) -> None:
     """A file that is there whole or not at all, and readable by everybody (Asterisk's user)."""
     make_folder(path.parent)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", suffix=".tmp", delete=False) as file:
-        temporary = Path(file.name)
-        try:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-            temporary.chmod(0o644)
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+    replace_file(path, content, 0o644, sync=True)
 
 
 def make_folder(folder: Path) -> None:

@@ -15,6 +15,7 @@ from zlib import crc32
 import structlog
 
 from engine.foundation.errors import GaveUp, TryLater
+from engine.foundation.files import sync_folder
 
 RATE = 8_000
 _FRAME_BYTES = 4
@@ -110,7 +111,7 @@ def _convert(raw: Path, kept: Path) -> None:
         part.replace(kept)
     finally:
         part.unlink(missing_ok=True)
-    _sync(kept.parent)
+    sync_folder(kept.parent)
 
 
 def _write_wav(raw: Path, part: Path) -> int:
@@ -154,12 +155,4 @@ def _make_folder(folder: Path) -> None:
     if not folder.exists():
         _make_folder(folder.parent)
         folder.mkdir(mode=0o700, exist_ok=True)
-        _sync(folder.parent)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        sync_folder(folder.parent)

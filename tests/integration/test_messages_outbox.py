@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.testing import capture_logs
 
 from engine.api.app import make_api, serving
-from engine.api.receipts import SANDBOX_RECEIPTS, receipts_router
+from engine.api.receipts import receipts_router
 from engine.callbacks.call_ended import call_ended, message_failed
 from engine.cdr.model import CallRecord
 from engine.foundation.clock import SystemClock
@@ -30,7 +30,7 @@ from engine.foundation.phone_number import PhoneNumber
 from engine.jobs.queue import enqueue
 from engine.jobs.worker import Job, Worker
 from engine.messages.gateways.gateway import Answer, Finding, NeverSeen, Outgoing
-from engine.messages.gateways.sandbox import SandboxGateway
+from engine.messages.gateways.sandbox import SANDBOX_RECEIPTS, SandboxGateway
 from engine.messages.model import Message, Status
 from engine.messages.outbox import LOOK_UP_MESSAGE, MESSAGE_FAILED, SEND_MESSAGE, Outbox
 from engine.messages.outcome import DEFAULT_PACE

@@ -14,10 +14,11 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.api.app import make_api, serving
-from engine.api.receipts import SANDBOX_RECEIPTS, receipts_router
+from engine.api.receipts import receipts_router
 from engine.callbacks.call_ended import call_ended
 from engine.foundation.clock import SystemClock
 from engine.foundation.database import open_database, transaction
+from engine.messages.gateways.sandbox import SANDBOX_RECEIPTS
 from engine.messages.model import Message, Status
 from engine.messages.outbox import MESSAGE_FAILED
 from engine.messages.search import message, messages

@@ -22,7 +22,7 @@ _ASTERISK_LATER = 5
 
 
 async def dial(call: Call, plan: Forward, trunk: Trunk) -> Party | Result:
-    """The target that answered, or why nobody did."""
+    """The target that answered (it may have hung up since), or why nobody did. Raises CallerHungUp."""
     try:
         check_target(plan.target)
     except NotAllowed:
@@ -51,9 +51,9 @@ async def dial(call: Call, plan: Forward, trunk: Trunk) -> Party | Result:
 
 
 def _outcome(call: Call, target: Party) -> Party | Result:
+    if target.answered:
+        call.notes.tell(CallEventKind.ANSWERED)
+        return target
     if target.gone:
         return result_of(target.cause, target.sip_code, rang=target.rang is not None)
-    if target.answered is None:
-        return Result.NO_ANSWER if target.rang else Result.UNREACHABLE
-    call.notes.tell(CallEventKind.ANSWERED)
-    return target
+    return Result.NO_ANSWER if target.rang else Result.UNREACHABLE

@@ -30,6 +30,9 @@ from engine.messages.gateways.gateway import (
     Unknown,
 )
 
+SANDBOX_RECEIPTS = "/gateways/sandbox/receipts"
+"""The path on Dari's own HTTP that its receipts come to."""
+
 RECEIPT_WINDOW = timedelta(seconds=300)
 """How old, or how far ahead of our clock, a receipt's timestamp may be."""
 

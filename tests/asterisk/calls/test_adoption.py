@@ -46,6 +46,34 @@ async def test_connected_call_goes_on_unheard_and_gets_its_record_from_the_next_
     assert await left_over(call_asterisk) == ([], [])
 
 
+async def test_caller_who_was_answered_but_not_connected_yet_is_connected_by_the_next_life(
+    call_asterisk: RunningAsterisk, carrier: Carrier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def frozen(*_: object) -> None:
+        await asyncio.sleep(60)
+
+    numbers = [number_set(ACCOUNT)]
+    shop = carrier.shop("0212345678", Answers(after_seconds=0.2))
+    with monkeypatch.context() as patch:
+        patch.setattr(Ari, "add_to_bridge", frozen)
+        async with engine_on(call_asterisk, tmp_path, numbers, carrier, grace=0):
+            caller = await carrier.call("050712345678", tone=CALLER)
+            target = await shop.next_call()
+            await caller.answered()
+            await asyncio.sleep(0.3)
+            assert tones(caller.recording, [SHOP]) == [], "they were connected before the engine froze"
+    async with engine_on(call_asterisk, tmp_path, numbers, carrier) as rig:
+        await asyncio.sleep(1.0)
+        await caller.hang_up()
+        await target.ended()
+        record = await rig.record(caller.call_id)
+
+    assert (record.result, record.ended_by) == (Result.ANSWERED, Side.CALLER)
+    assert tones(caller.recording, [SHOP])
+    assert tones(target.recording, [CALLER])
+    assert await left_over(call_asterisk) == ([], [])
+
+
 async def test_ringing_call_is_ended_properly_by_the_next_life(
     call_asterisk: RunningAsterisk, carrier: Carrier, tmp_path: Path
 ) -> None:

@@ -68,7 +68,7 @@ async def test_a_second_process_waits_for_the_one_that_migrates(empty_url: str) 
         await holder.execute("SELECT pg_advisory_xact_lock($1)", 0x64617269)
         async with asyncio.TaskGroup() as group:
             upgrading = group.create_task(upgrade(empty_url, MIGRATIONS))
-            while not await holder.fetchval(waiting):  # noqa: ASYNC110
+            while not await holder.fetchval(waiting):
                 await asyncio.sleep(0.01)
             assert not upgrading.done()
             await held.rollback()

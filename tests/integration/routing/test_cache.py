@@ -46,7 +46,7 @@ async def kept_fresh(cache: NumberCache, database: AsyncEngine, url: str) -> Asy
 
 async def until(holds: Callable[[], bool]) -> None:
     async with asyncio.timeout(30):
-        while not holds():  # noqa: ASYNC110
+        while not holds():
             await asyncio.sleep(0.005)
 
 
