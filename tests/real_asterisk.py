@@ -142,6 +142,7 @@ def asterisk_settings(folder: Path, ip: str, **changes: Any) -> AsteriskSettings
         "program": asterisk.find_asterisk(os.environ.get("DARI_ASTERISK", ""), chosen.asterisk_files),
         "product_files": PRODUCT_FILES,
         "home": folder,
+        "run": folder / "run",
         "spool": folder / "spool",
         "sounds": folder / "sounds",
         "music": folder / "music.sqlite3",

@@ -242,7 +242,7 @@ async def test_a_receipt_that_nobody_took_is_sent_again_after_a_restart_and_then
             first = await asyncio.wait_for(received.get(), 10)
         async with running(setup):
             second = await asyncio.wait_for(received.get(), 10)
-            while not (tmp_path / "receipts.jsonl").read_text():  # noqa: ASYNC110 - written after the answer
+            while not (tmp_path / "receipts.jsonl").read_text():
                 await asyncio.sleep(0.01)
         async with running(setup):
             await asyncio.sleep(0.1)

@@ -1,0 +1,73 @@
+# Dari's few deeds for a fresh checkout. Needs Python 3.11 or newer and, where the system has no Asterisk 22, apt.
+# Everything is put into .venv, .cache and .dari beside this file; nothing is installed into the system.
+
+.DELETE_ON_ERROR:
+.SUFFIXES:
+MAKEFLAGS += --no-builtin-rules
+SHELL := /bin/sh
+ONCE ?=
+WORKERS ?= 2
+
+export DARI_ASTERISK_FILES := $(CURDIR)/.cache/asterisk
+READY := .venv/.ready
+
+# An environment that was copied or moved here, or whose Python is gone, is made anew.
+$(shell [ "$$(cat $(READY) 2>/dev/null)" = "$$(pwd -P)" ] && .venv/bin/python -c '' 2>/dev/null || rm -f $(READY))
+
+.PHONY: help demo test check prompts asterisk clean
+
+help: ## Show this
+	@echo "make demo         six real calls; then up until Ctrl-C (ONCE=1: exits, 0 if all did what they should)"
+	@echo "make test         every test, those with a real Asterisk and PostgreSQL included (WORKERS=$(WORKERS))"
+	@echo "make check        ruff, mypy --strict, import-linter"
+	@echo "make prompts      makes the sounds in prompts/ anew from their texts"
+	@echo "make clean        ends the demo and removes what these made: .venv .cache .dari"
+
+demo: export DARI_HOME := $(CURDIR)/.dari
+demo: $(READY) asterisk
+	@.venv/bin/dari demo $(if $(ONCE),--once)
+
+test: $(READY) asterisk
+	@.venv/bin/python -m pytest -n $(WORKERS) --dist loadfile
+
+check: $(READY)
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports
+
+prompts: $(READY)
+	@asterisk-conf/get-asterisk .cache/asterisk
+	@.venv/bin/python prompts/make-prompts --espeak .cache/asterisk/espeak-ng
+
+clean:
+	@if [ -x .venv/bin/dari ] && [ -d .dari ]; then DARI_HOME="$(CURDIR)/.dari" .venv/bin/dari down; fi
+	rm -rf .venv .cache .dari .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+
+# The system's own if it is new enough, by the rule that `dari up` follows.
+asterisk: $(READY)
+	@.venv/bin/python -c 'from pathlib import Path; from engine.supervisor.asterisk import find_asterisk; \
+	    find_asterisk("", Path("/nonexistent"))' 2>/dev/null || asterisk-conf/get-asterisk .cache/asterisk
+
+# The stamp comes last and holds the path: an interrupted installation is repeated from the start.
+$(READY): requirements.lock pyproject.toml
+	@mkdir -p .cache
+	@if command -v flock >/dev/null; then exec 9>.cache/environment.lock; flock 9; fi; \
+	if [ $(READY) -nt requirements.lock ] && [ $(READY) -nt pyproject.toml ]; then exit 0; fi; \
+	wanted='import sys; sys.version_info >= (3, 11) or sys.exit(1)'; found=; bare=; \
+	for python in python3.13 python3.12 python3.11 python3; do \
+	    $$python -c "$$wanted" 2>/dev/null || continue; \
+	    if $$python -c 'import venv, ensurepip' 2>/dev/null; then found=$$python; break; fi; \
+	    bare=$$python; \
+	done; \
+	if [ -z "$$found$$bare" ]; then \
+	    echo "make: there is no Python 3.11 or newer; install one, such as the package python3" >&2; exit 1; fi; \
+	if [ -z "$$found" ]; then \
+	    echo "make: $$bare lacks the venv module; install the package python3-venv" >&2; exit 1; fi; \
+	echo "1/2 environment of $$($$found --version) in .venv"; \
+	$$found -m venv --clear .venv || exit; \
+	echo "2/2 the locked packages"; \
+	pip=".venv/bin/python -m pip --disable-pip-version-check --no-input -qq install"; \
+	$$pip --require-hashes -r requirements.lock || exit; \
+	$$pip --no-deps --no-build-isolation -e . || exit; \
+	pwd -P >$(READY)

@@ -1,0 +1,33 @@
+"""The roles by name. A role's own file is imported only in its own process: they start fast and stay small."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable
+from importlib import import_module
+
+import structlog
+
+from engine.foundation.log import set_up_log
+from engine.settings import Settings
+
+ROLES = ("calls", "jobs", "web", "watchdog", "gateway")
+"""Each is a file beside this one, with a function `run`."""
+
+log = structlog.get_logger(__name__)
+
+
+async def run_role(settings: Settings, role: str) -> None:
+    """Runs one role until SIGTERM or SIGINT. Raises DariError when it cannot."""
+    set_up_log(settings.log_level)
+    run: Callable[[Settings], Awaitable[None]] = import_module(f"engine.app.{role}").run
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101 - a coroutine always runs in one
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, task.cancel)
+    try:
+        await run(settings)
+    except asyncio.CancelledError:
+        log.info("role ended", role=role)

@@ -1,0 +1,97 @@
+"""What stands before Asterisk and the roles start: tables, sounds, and the files of Dari's own Asterisk."""
+
+from __future__ import annotations
+
+from engine.foundation.database import open_database, transaction
+from engine.foundation.errors import Invalid, TryLater
+from engine.foundation.process import read_pid_file
+from engine.foundation.schema import upgrade
+from engine.prompts.catalogue import install
+from engine.settings import PRODUCT_FILES, Settings
+from engine.supervisor.asterisk import Program, find_asterisk
+from engine.supervisor.asterisk_checks import asterisk_checks
+from engine.supervisor.asterisk_files import AsteriskSettings, render
+from engine.supervisor.check import State
+from engine.supervisor.parts import Say
+from engine.supervisor.ports import read_ports
+from engine.trunks.model import Trunk
+from engine.trunks.registry import listing
+
+_AFTER_TALK = 600  # seconds; Asterisk's own limit counts from the INVITE and comes only if the engine's failed
+
+
+async def prepare_own(whole: Settings, say: Say) -> None:
+    """Tables, sounds and the files of Dari's own Asterisk; the files of one that lives are left alone.
+
+    An operator's database that is away stops only the very first start: later ones go on with what is there.
+    """
+    install(PRODUCT_FILES / "prompts", whole.paths.sounds)
+    folder = whole.paths.asterisk_etc
+    try:
+        await upgrade(whole.database_url, PRODUCT_FILES / "migrations")
+        trunks = await _trunks(whole)
+    except TryLater as error:
+        if not (folder / "asterisk.conf").exists():
+            raise
+        say(f"database: {error}; going on with what is here")
+        return
+    say("database: up to date")
+    if read_pid_file(whole.paths.pid_file("asterisk")) is None:
+        render(folder, asterisk_settings(whole), trunks)
+
+
+async def prepare_operators(whole: Settings, say: Say) -> None:
+    """Tables and sounds for an Asterisk that the operator runs. Raises Invalid when calls cannot go through it."""
+    install(PRODUCT_FILES / "prompts", whole.paths.sounds)
+    for check in await asterisk_checks(whole, own=False):
+        if check.state is State.BAD:
+            raise Invalid(f"{check.name}: {check.found}; {check.mend}")
+    await upgrade(whole.database_url, PRODUCT_FILES / "migrations")
+    say("database: up to date")
+
+
+def program_of(settings: Settings) -> Program:
+    """The Asterisk to run. Raises Invalid, saying how to get one."""
+    return find_asterisk(settings.asterisk, settings.asterisk_files)
+
+
+def asterisk_settings(whole: Settings) -> AsteriskSettings:
+    """What the files of Dari's own Asterisk say."""
+    paths = whole.paths
+    ports = read_ports(paths.run / "ports.json")
+    if ports is None:
+        raise TryLater("the ports of Asterisk are not chosen yet; start with `dari up`")
+    first, last = whole.rtp_ports.split("-")
+    return AsteriskSettings(
+        program=program_of(whole),
+        product_files=PRODUCT_FILES,
+        home=paths.asterisk,
+        run=paths.sockets,
+        spool=paths.asterisk_spool,
+        sounds=paths.sounds,
+        music=paths.music,
+        sip_address=whole.sip_bind,
+        external_address=whole.sip_external_address,
+        local_networks=tuple(network.strip() for network in whole.sip_local_networks.split(",") if network.strip()),
+        rtp_first=int(first),
+        rtp_last=int(last),
+        rtp_address=whole.rtp_bind,
+        ari_address=f"{ports.host}:{ports.ari}",
+        ari_user=whole.ari_user,
+        ari_password=whole.ari_password,
+        ami_address=f"{ports.host}:{ports.ami}",
+        ami_user=whole.ami_user,
+        ami_password=whole.ami_password,
+        hep_address=f"{ports.host}:{ports.hep}" if whole.sip_trace else None,
+        claim_milliseconds=whole.claim_milliseconds,
+        longest_call=int(whole.talk_limit.total_seconds()) + _AFTER_TALK,
+    )
+
+
+async def _trunks(whole: Settings) -> list[Trunk]:
+    engine = open_database(whole.database_url, whole.database_timeout, application_name="dari up", pool_size=1)
+    try:
+        async with transaction(engine) as connection:
+            return await listing(connection)
+    finally:
+        await engine.dispose()

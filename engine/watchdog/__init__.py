@@ -1,0 +1,1 @@
+"""The small process that cuts a frozen engine off."""

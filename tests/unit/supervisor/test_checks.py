@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from engine.settings import Settings, read_settings
+from engine.supervisor import machine_checks
+from engine.supervisor.asterisk_checks import asterisk_checks, version_check
+from engine.supervisor.check import Check, State
+from engine.supervisor.database_checks import database_checks
+from engine.supervisor.report import DatabaseReport
+
+HOST = os.environ.get("DARI_TEST_ADDRESS", "127.0.0.1")
+
+
+def settings(home: Path, **changes: object) -> Settings:
+    free = [free_port(kind) for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM)]
+    bound = {"sip_bind": f"{HOST}:{free[0]}", "http_bind": f"{HOST}:{free[1]}"}
+    return read_settings(home=home, asterisk="/no/asterisk", **(bound | changes))
+
+
+def free_port(kind: socket.SocketKind) -> int:
+    with socket.socket(socket.AF_INET, kind) as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def looked_at(chosen: Settings) -> dict[str, Check]:
+    return {check.name: check for check in machine_checks.machine_checks(chosen)}
+
+
+def test_a_missing_asterisk_is_bad_with_the_mend(tmp_path: Path) -> None:
+    check = looked_at(settings(tmp_path))["asterisk program"]
+    assert check.state is State.BAD
+    assert "/no/asterisk" in check.found
+    assert "name Asterisk's program or unset it" in check.mend
+
+
+def test_a_taken_port_is_bad_naming_the_setting(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+        stranger.bind((HOST, 0))
+        check = looked_at(settings(tmp_path, sip_bind=f"{HOST}:{stranger.getsockname()[1]}"))["ports"]
+    assert check.state is State.BAD
+    assert "DARI_SIP_BIND" in check.found
+    assert "set DARI_SIP_BIND to another port" in check.mend
+
+
+def test_a_home_that_is_a_file_is_bad(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert looked_at(settings(tmp_path / "file"))["folders"].state is State.BAD
+
+
+@pytest.mark.parametrize(
+    ("little", "none", "state"), [(0, 0, State.OK), (1 << 62, 0, State.WARN), (1 << 62, 1 << 62, State.BAD)]
+)
+def test_little_space_warns_and_none_is_bad(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, little: int, none: int, state: State
+) -> None:
+    monkeypatch.setattr(machine_checks, "_LITTLE_SPACE", little)
+    monkeypatch.setattr(machine_checks, "_NO_SPACE", none)
+    checks = looked_at(settings(tmp_path))
+    assert checks["space for recordings"].state is checks["space for call records"].state is state
+
+
+@pytest.mark.parametrize(
+    ("written", "state"),
+    [
+        ("22.10.1+dfsg+~cs6.17.60671434-1", State.OK),
+        ("22.10.0", State.BAD),
+        ("20.19.0", State.BAD),
+        ("23.4.0", State.BAD),
+        ("23.4.1", State.OK),
+        ("GIT-master-abc", State.BAD),
+    ],
+)
+def test_an_asterisk_that_is_too_old_is_bad(written: str, state: State) -> None:
+    assert version_check(written).state is state
+
+
+async def test_our_own_asterisk_that_does_not_run_is_a_warning(tmp_path: Path) -> None:
+    (check,) = await asterisk_checks(settings(tmp_path), own=True)
+    assert (check.state, check.mend) == (State.WARN, "start it with `dari up`")
+
+
+@pytest.mark.parametrize(("own", "state"), [(True, State.WARN), (False, State.BAD)])
+async def test_a_database_that_is_away_is_bad_only_if_it_is_the_operators(
+    tmp_path: Path, own: bool, state: State
+) -> None:
+    away = DatabaseReport(answers=False, reason="the database is away")
+    (check,) = await database_checks(settings(tmp_path), away, own=own)
+    assert check.state is state
+
+
+async def test_an_old_database_and_missing_tables_are_bad(database_url: str, tmp_path: Path) -> None:
+    chosen = settings(tmp_path, database_url=database_url)
+    old = DatabaseReport(answers=True, version="14.9", step="")
+    checks = {check.name: check for check in await database_checks(chosen, old, own=False)}
+    assert checks["database"].state is checks["tables"].state is State.BAD
+    assert checks["tables"].mend == "run `dari migrate`"
+    assert checks["database clock"].state is State.OK
