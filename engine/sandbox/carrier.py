@@ -25,6 +25,7 @@ from engine.sandbox.rtp import Sound
 from engine.sandbox.sip import Request, Response
 from engine.sandbox.sip_values import Uri
 
+_STRANGER = 403
 _GOODBYE = 2.0  # seconds that calls still up have to end in order when the carrier closes
 
 
@@ -72,6 +73,7 @@ class Carrier:
         self._habits = habits or Habits()
         self._shops: dict[str, Shop] = {}
         self._legs: dict[str, CallerLeg | TargetLeg] = {}
+        self._knocks: dict[str, asyncio.Future[int]] = {}
         self._line: Line | None = None
 
     async def __aenter__(self) -> Self:
@@ -122,6 +124,20 @@ class Carrier:
         leg.dial()
         return leg
 
+    async def is_known(self, within: float = 1.0) -> bool:
+        """Whether Dari takes this carrier for one of its trunks: asked by OPTIONS, which makes no call."""
+        options = sip.options(self._open.address, self._dari)
+        answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._knocks[options.call_id] = answer
+        try:
+            self._open.socket.send(options.build(), self._dari)
+            async with asyncio.timeout(within):
+                return await answer != _STRANGER
+        except TimeoutError:
+            return False
+        finally:
+            del self._knocks[options.call_id]
+
     @property
     def _open(self) -> Line:
         if self._line is None:
@@ -137,7 +153,10 @@ class Carrier:
             self.stray.append(Stray(instant, source, data, str(error)))
 
     def _place(self, message: Request | Response, source: Endpoint, instant: float, data: bytes) -> None:
-        if leg := self._legs.get(message.call_id):
+        knock = self._knocks.get(message.call_id)
+        if knock and not knock.done() and isinstance(message, Response):
+            knock.set_result(message.code)
+        elif leg := self._legs.get(message.call_id):
             leg.receive(message, source, instant)
         elif isinstance(message, Request) and message.method == "INVITE" and not message.to_tag:
             self._ring(message, source, instant, data)

@@ -175,6 +175,21 @@ def response_to(request: Request, code: int, source: tuple[str, int], tag: str =
     return Response(headers=tuple(headers), code=code, phrase=PHRASES.get(code, "Other"))
 
 
+def options(sender: tuple[str, int], receiver: tuple[str, int]) -> Request:
+    """Asks whether anybody is there, outside any dialogue."""
+    (own_host, own_port), (host, port) = sender, receiver
+    headers = (
+        ("Via", f"SIP/2.0/UDP {own_host}:{own_port};rport;branch={new_branch()}"),
+        ("Max-Forwards", "70"),
+        ("From", f"<sip:carrier@{own_host}>;tag={new_tag()}"),
+        ("To", f"<sip:{host}:{port}>"),
+        ("Call-ID", f"{secrets.token_hex(12)}@{own_host}"),
+        ("CSeq", "1 OPTIONS"),
+        ("Contact", f"<sip:carrier@{own_host}:{own_port}>"),
+    )
+    return Request(headers=headers, method="OPTIONS", uri=f"sip:{host}:{port}")
+
+
 def new_branch() -> str:
     return "z9hG4bK" + secrets.token_hex(8)
 

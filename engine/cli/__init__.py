@@ -1,0 +1,1 @@
+"""The `dari` command: one file per command. Thin doors; decides nothing."""

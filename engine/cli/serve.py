@@ -1,0 +1,28 @@
+"""`dari serve`: one role as a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from enum import Enum
+from typing import Annotated
+
+import typer
+
+from engine.app.roles import run_role
+from engine.settings import read_settings
+
+app = typer.Typer(pretty_exceptions_enable=False)
+
+
+class Role(Enum):
+    CALLS = "calls"
+    JOBS = "jobs"
+    WEB = "web"
+    WATCHDOG = "watchdog"
+    GATEWAY = "gateway"
+
+
+@app.command()
+def serve(role: Annotated[Role, typer.Option(help="Which one.")]) -> None:
+    """Run one role in the foreground; `dari up` does that for each. SIGTERM ends it in order."""
+    asyncio.run(run_role(read_settings(), role.value))
