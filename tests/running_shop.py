@@ -53,11 +53,12 @@ class RunningShop:
     async def connected_call(
         self, from_number: str, number: str = PLAIN, target: str = PLAIN_TARGET
     ) -> tuple[CallerLeg, TargetLeg]:
-        """A call of which both sides talk."""
+        """A call of which both sides hear each other."""
         shop = self.carrier.shop(target, Answers(after_seconds=0.2, tone=SHOP))
         caller = await self.carrier.call(number, from_number=from_number, tone=CALLER)
         leg = await shop.next_call()
         await caller.answered()
+        await eventually(lambda: bool(tones(leg.recording, [CALLER]) and tones(caller.recording, [SHOP])))
         return caller, leg
 
     async def talk(self, caller: CallerLeg, target: TargetLeg, seconds: float = 1.2) -> None:

@@ -20,6 +20,7 @@ from engine.settings import PRODUCT_FILES
 from engine.supervisor.up import UP
 
 _READY_WITHIN = 90.0
+_ENDED_WITHIN = 90.0
 _DARI = (sys.executable, "-P", "-m", "engine.cli.main")
 
 
@@ -37,7 +38,8 @@ class Up:
 
     async def stop(self, number: signal.Signals = signal.SIGINT) -> int:
         self.process.send_signal(number)
-        return await self.process.wait()
+        async with asyncio.timeout(_ENDED_WITHIN):
+            return await self.process.wait()
 
 
 class Home:
@@ -83,7 +85,8 @@ class Home:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
-        output, errors = await process.communicate()
+        async with asyncio.timeout(_ENDED_WITHIN):
+            output, errors = await process.communicate()
         return process.returncode or 0, output.decode(), errors.decode()
 
     async def status(self) -> dict[str, Any]:

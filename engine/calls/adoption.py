@@ -71,13 +71,23 @@ async def _number_dialled(ari: Ari, channel: str) -> PhoneNumber:
         return PhoneNumber("")
 
 
-def catch_up(call: Call, found: Found) -> None:
-    """Tells a call of ours what became of its channels unseen."""
-    for party in filter(None, (call.caller, call.target)):
+def catch_up(call: Call, found: Found) -> bool:
+    """Tells a call of ours which of its channels are there, and which went away unseen.
+
+    A party that hangs up leaves the other one's channel to us. Where both are gone, Asterisk went and nobody hung up.
+    False when one is not there that was asked for so lately that it may still come.
+    """
+    sure = True
+    parties = [party for party in (call.caller, call.target) if party is not None]
+    lost = [party for party in parties if party.channel not in found.channels]
+    for party in parties:
         if channel := found.channels.get(party.channel):
             call.see(channel)
         elif party.started.tick < found.at.tick - SURE_AFTER:
-            call.lose(party)
+            call.lose(party, hung_up=len(lost) == 1)
+        elif not party.gone:
+            sure = False
+    return sure
 
 
 async def catch_up_sounds(call: Call, ari: Ari) -> None:

@@ -85,9 +85,10 @@ class Call:
                 self._played(playback)
         self.wake()
 
-    def lose(self, party: Party) -> None:
+    def lose(self, party: Party, *, hung_up: bool) -> None:
         """A channel of this call went away while nobody told us."""
-        party.ended = party.ended or self.notes.moment()
+        if party.ended is None:
+            party.ended, party.unseen = self.notes.moment(), not hung_up
         self.wake()
 
     def see(self, channel: events.Channel) -> None:
@@ -167,7 +168,7 @@ class Call:
         try:
             await command
         except NotFound:
-            self.lose(self.caller)
+            self.lose(self.caller, hung_up=True)
             raise CallerHungUp from None
         except Conflict:  # so Asterisk refuses for a moment while the channel goes
             await self.until(lambda: False, within=_NEWS_WITHIN)
@@ -206,7 +207,7 @@ class Call:
             await self.board.ari.play(party.channel, str(self.board.sounds / sound), playback)
             await self.until(lambda: playback in party.playbacks or party.gone, within=longest)
         except NotFound:
-            self.lose(party)
+            self.lose(party, hung_up=True)
         except DariError as error:
             log.warning("sound not played", call=str(self.id), sound=sound, reason=str(error))
         finally:

@@ -31,6 +31,14 @@ class Party:
     playbacks: dict[str, bool] = field(default_factory=dict)
     """Finished playbacks by id: True when played to the end."""
 
+    unseen: bool = False
+    """It went away without a hang-up that anybody saw or could tell."""
+
+    @property
+    def ender(self) -> Side:
+        """Whom a call ended by that this party went: the party, unless nobody saw it hang up."""
+        return Side.DARI if self.unseen else self.side
+
     @property
     def gone(self) -> bool:
         return self.ended is not None

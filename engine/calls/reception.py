@@ -191,7 +191,7 @@ class Reception:
         try:
             await script
         except CallerHungUp:
-            call.notes.conclude(Result.ANSWERED if call.notes.answered else Result.CALLER_GAVE_UP, Side.CALLER)
+            call.notes.conclude(Result.ANSWERED if call.notes.answered else Result.CALLER_GAVE_UP, call.caller.ender)
         except DariError as error:
             log.error("call failed", call=str(call.id), reason=str(error))
             call.notes.conclude(Result.FAILED, Side.DARI)
@@ -236,9 +236,10 @@ class Reception:
         while True:
             after_a_gap = self._look_now.is_set()
             self._look_now.clear()
+            sure = True
             if self.connected:
                 try:
-                    await self._mend(after_a_gap)
+                    sure = await self._mend(after_a_gap)
                 except DariError as error:
                     log.warning("Asterisk's channels not compared", reason=str(error))
                     if after_a_gap:
@@ -246,18 +247,20 @@ class Reception:
                     await asyncio.sleep(1.0)
                     continue
             with suppress(TimeoutError):
-                async with asyncio.timeout(COMPARED_EVERY):
+                async with asyncio.timeout(COMPARED_EVERY if sure else adoption.SURE_AFTER):
                     await self._look_now.wait()
 
-    async def _mend(self, after_a_gap: bool) -> None:
+    async def _mend(self, after_a_gap: bool) -> bool:
+        """False when a channel was too young to be sure of, and is to be looked for again."""
         ari, known = self._board.ari, self.calls()
         left_open = {open_call.arrival.call_id: open_call for open_call in self._left_open}
         if after_a_gap:
             callers = {*self._by_caller, *(open_call.arrival.channel for open_call in self._left_open)}
             await adoption.hear_again(ari, callers, {*self._calls, *left_open})
         found = await adoption.look(ari, left_open, self._clock)
+        sure = True
         for call in known:
-            adoption.catch_up(call, found)
+            sure &= adoption.catch_up(call, found)
             if after_a_gap:  # else the end of a sound may be on its way to us just now
                 await adoption.catch_up_sounds(call, ari)
         self._left_open = []
@@ -268,6 +271,7 @@ class Reception:
             await ari.hang_up(channel, NORMAL_CLEARING)
         for bridge in adoption.stray_bridges(found, self._calls, self._node):
             await ari.destroy_bridge(bridge)
+        return sure
 
     def _adopt(self, open_call: OpenCall, found: adoption.Found) -> None:
         notes = Notes(

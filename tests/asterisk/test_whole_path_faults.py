@@ -112,6 +112,22 @@ async def test_a_frozen_engine_is_cut_off_and_callers_meanwhile_hear_why(shop: R
     await written_down_and_thanked_once(shop, live, target)
 
 
+async def test_a_call_that_dies_with_asterisk_is_closed_by_nobodys_hand_and_calls_go_again(shop: RunningShop) -> None:
+    caller, target = await shop.connected_call("01030000009")
+    asterisk = shop.home.parts()["asterisk"]
+    asterisk.send(signal.SIGKILL)
+    await shop.home.until_parts(other_than={"asterisk": asterisk})
+    record = await shop.record(caller)
+    caller.abandon()
+    target.abandon()
+
+    assert (record["result"], record["ended_by"]) == ("answered", "dari")
+    await eventually(lambda: shop.has_live_calls(0))
+    through, shops_leg = await shop.connected_call("01030000010")
+    await shop.talk(through, shops_leg)
+    await written_down_and_thanked_once(shop, through, shops_leg)
+
+
 async def test_nothing_was_written_down_or_sent_twice(shop: RunningShop) -> None:
     calls = [call["sip_call_id"] for call in await shop.objects("calls")]
     answered = [caller.call_id for caller in shop.carrier.callers if caller.answered_at]

@@ -50,4 +50,4 @@ async def until_somebody_hangs_up(call: Call, target: Party) -> None:
         over = await call.until(lambda: target.gone, within=call.board.talk_limit)
     finally:
         call.notes.end_steps()
-    call.notes.conclude(Result.ANSWERED, Side.TARGET if over else Side.DARI)
+    call.notes.conclude(Result.ANSWERED, target.ender if over else Side.DARI)
