@@ -27,7 +27,9 @@ demo: export DARI_HOME := $(CURDIR)/.dari
 demo: $(READY) asterisk
 	@.venv/bin/dari demo $(if $(ONCE),--once)
 
-test: $(READY) asterisk
+# The tests want SIPp and espeak-ng too, which come with Asterisk.
+test: $(READY)
+	@asterisk-conf/get-asterisk .cache/asterisk
 	@.venv/bin/python -m pytest -n $(WORKERS) --dist loadfile
 
 check: $(READY)

@@ -42,15 +42,16 @@ def show_findings(console: Console, findings: list[Finding]) -> None:
     right = sum(not finding.wrong for finding in findings)
     style = "bold green" if right == len(findings) else "bold red"
     console.print(
-        "PDD: post-dial delay, INVITE to the first 180 or 183; first sound: to the first audible packet", style="dim"
+        "from the INVITE: PDD to the first 180 or 183, 1st sound and 1st ringback to when it is heard", style="dim"
     )
     console.print(f"[{style}]{right} of {len(findings)} calls did what they should[/]", highlight=False)
 
 
-_COLUMNS = ("#", "call", "id", "the caller heard", "result", "SIP", "talk", "recorded", "message", "PDD", "first sound")
+_DELAYS = ("PDD", "1st sound", "1st ringback")
+_COLUMNS = ("#", "call", "id", "the caller heard", "result", "SIP", "talk", "recorded", "message", *_DELAYS)
 _WHOLE = frozenset({"id", "result", "SIP", "talk", "recorded", "PDD", "the caller heard"})
 """Columns that stay on one line on a narrow terminal."""
-_FIGURES = frozenset({"#", "SIP", "talk", "recorded", "PDD", "first sound"})
+_FIGURES = frozenset({"#", "SIP", "talk", "recorded", *_DELAYS})
 
 
 def _row(finding: Finding) -> list[Text]:
@@ -66,6 +67,7 @@ def _row(finding: Finding) -> list[Text]:
         _message(finding),
         _milliseconds(caller.post_dial_delay),
         _milliseconds(caller.first_audio_delay),
+        _milliseconds(next((one.start for one in finding.heard if one.what == "ringback"), None)),
     ]
 
 
