@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
@@ -18,7 +18,7 @@ from engine.foundation.errors import Invalid
 from engine.foundation.phone_number import parse
 from engine.settings import read_settings
 
-app = typer.Typer(pretty_exceptions_enable=False)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command()
@@ -48,9 +48,9 @@ def calls(
 def _instant(text: str) -> datetime:
     try:
         instant = datetime.fromisoformat(text)
-    except ValueError:
+        return (instant if instant.tzinfo else instant.replace(tzinfo=KST)).astimezone(UTC)
+    except (ValueError, OverflowError):
         raise Invalid(f"--since: {text!r} is no time; write it like 2026-11-21T09:00") from None
-    return instant if instant.tzinfo else instant.replace(tzinfo=KST)
 
 
 _COLUMNS = (
@@ -81,7 +81,7 @@ def _row(call: CallRecord, mask: bool) -> list[Text]:
 
 
 def _seconds(seconds: float) -> Text:
-    """Seconds under a minute, then as a clock."""
-    if not seconds:
+    """Seconds under a minute, then as a clock; what is nothing when rounded is a dash."""
+    if seconds < 0.05:
         return or_dash(None)
     return Text(f"{seconds:.1f} s" if seconds < 60 else str(timedelta(seconds=round(seconds))).removeprefix("0:"))

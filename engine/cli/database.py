@@ -37,9 +37,11 @@ async def _with_database(settings: Settings, deed: Callable[[AsyncEngine], Await
     database = open_database(url, settings.database_timeout, application_name="dari command", pool_size=1, overflow=0)
     try:
         return await deed(database)
-    except TryLater:
+    except TryLater as error:
         if not settings.database_url and read_pid_file(settings.paths.pid_file("postgres")) is None:
             raise TryLater(f"the database of {settings.home} does not run; start it with `dari up`") from None
+        if settings.database_url:
+            raise TryLater(f"{error}, or check DARI_DATABASE_URL and that server") from None
         raise
     finally:
         await database.dispose()

@@ -19,7 +19,7 @@ from engine.events.call_log import short_id
 from engine.foundation.log import set_up_log
 from engine.settings import read_settings
 
-app = typer.Typer(pretty_exceptions_enable=False)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command()

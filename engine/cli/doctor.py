@@ -18,7 +18,7 @@ from engine.supervisor.machine_checks import machine_checks
 from engine.supervisor.report import database_report
 from engine.supervisor.wiring import connected
 
-app = typer.Typer(pretty_exceptions_enable=False)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 _STYLE = {State.OK: "green", State.WARN: "yellow", State.BAD: "red"}
 

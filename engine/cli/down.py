@@ -10,7 +10,7 @@ from engine.cli.up import progress
 from engine.settings import read_settings
 from engine.supervisor import foreground
 
-app = typer.Typer(pretty_exceptions_enable=False)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import sys
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
@@ -12,6 +13,7 @@ from typing import Annotated, Any, NamedTuple
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from engine.events.call_log import printable
 from engine.foundation.errors import DariError
 
 
@@ -41,6 +43,10 @@ COMMANDS = {
     "messages": Entry("engine.cli.messages", "List messages sent and held back, with the reason.", LOOK),
     "trace": Entry("engine.cli.trace", "Show one call as a ladder: its SIP messages and its steps.", LOOK),
 }
+
+
+_LONGEST_WORD = 256
+"""Letters without a space at which a word of an error is cut in its middle; usual paths stay whole."""
 
 
 class _LaterCommand(TyperCommand):
@@ -101,15 +107,22 @@ def run(arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        return _said(f"{error.filename}: {error.strerror}" if error.filename else str(error), 1)
+        reason = error.strerror or str(error)
+        return _said(f"{error.filename}: {reason}" if error.filename else reason, 1)
     except (KeyboardInterrupt, typer.Abort):
         return 130
     return code if isinstance(code, int) else 0
 
 
 def _said(sentence: str, code: int) -> int:
-    typer.echo(f"dari: {sentence}", err=True)
+    """Tells it on one line; what was typed comes back in it, so nothing may steer the terminal or fill the screen."""
+    line = printable(re.sub(r"\s*[\n\t]\s*", " ", sentence))
+    typer.echo("dari: " + re.sub(rf"\S{{{_LONGEST_WORD},}}", _cut, line), err=True)
     return code
+
+
+def _cut(word: re.Match[str]) -> str:
+    return f"{word[0][:40]}…{word[0][-40:]}"
 
 
 def _usage(error: typer.TyperException) -> str:

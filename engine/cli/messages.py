@@ -15,7 +15,7 @@ from engine.messages import search
 from engine.messages.model import Message, Status
 from engine.settings import read_settings
 
-app = typer.Typer(pretty_exceptions_enable=False)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 _STYLES = {
     Status.DELIVERED: "bold green",

@@ -13,7 +13,7 @@ from engine.foundation.schema import current, downgrade, upgrade
 from engine.settings import PRODUCT_FILES, read_settings
 from engine.supervisor.wiring import connected
 
-app = typer.Typer(pretty_exceptions_enable=False)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 _SCRIPTS = PRODUCT_FILES / "migrations"
 BASE = "base"

@@ -27,7 +27,9 @@ from engine.numbers.rules import checked, kind_of
 from engine.prompts.catalogue import keep
 from engine.settings import read_settings
 
-app = typer.Typer(pretty_exceptions_enable=False, help="Put numbers into service and change what they do.")
+app = typer.Typer(
+    add_completion=False, pretty_exceptions_enable=False, help="Put numbers into service and change what they do."
+)
 
 Number = Annotated[str, typer.Argument(metavar="NUMBER", help="As people write it: 0507-1234-5678.")]
 _WHOM = typer.Option(

@@ -11,7 +11,7 @@ import typer
 from engine.app.roles import run_role
 from engine.settings import read_settings
 
-app = typer.Typer(pretty_exceptions_enable=False)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 class Role(Enum):

@@ -12,7 +12,7 @@ from engine.cli.printing import Column, console, day_and_time, print_json, print
 from engine.settings import read_settings
 from engine.supervisor.report import PartReport, Report, report
 
-app = typer.Typer(pretty_exceptions_enable=False)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 _COLUMNS = (
     Column("Part"),

@@ -18,7 +18,7 @@ from engine.events.call_log_reader import follow, read
 from engine.foundation.phone_number import PhoneNumber, masked, parse
 from engine.settings import read_settings
 
-app = typer.Typer(pretty_exceptions_enable=False)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command()
@@ -38,8 +38,11 @@ def tail(
     if following:
         asyncio.run(_follow(lines, wanted, show))
         return
-    for event in read(folder, lines, wanted):
+    found = read(folder, lines, wanted)
+    for event in found:
         show(event)
+    if lines and not found and not as_json:
+        typer.echo("no such events" if number else "no events yet", err=True)
 
 
 async def _follow(last: int, wanted: Callable[[CallEvent], bool], show: Callable[[CallEvent], None]) -> None:

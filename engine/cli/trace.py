@@ -17,7 +17,7 @@ from engine.cli.printing import console, print_json
 from engine.events.call_log import short_id
 from engine.settings import Settings, read_settings
 
-app = typer.Typer(pretty_exceptions_enable=False)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 _MARGIN = timedelta(minutes=1)
 """SIP goes on for a moment after the record is closed."""

@@ -16,7 +16,11 @@ from engine.trunks import registry
 from engine.trunks.model import NumberFormat, Trunk
 from engine.trunks.registry import TrunkChange
 
-app = typer.Typer(pretty_exceptions_enable=False, help="Name the carriers' lines: who may call in, how calls go out.")
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Name the carriers' lines: who may call in, how calls go out.",
+)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Letters, digits and hyphens.")]
 _FROM = typer.Option(

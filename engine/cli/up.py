@@ -16,7 +16,7 @@ from engine.settings import Settings, read_settings
 from engine.supervisor import foreground
 from engine.supervisor.parts import Say
 
-app = typer.Typer(pretty_exceptions_enable=False)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command()
@@ -27,8 +27,9 @@ def up(
 ) -> None:
     """Bring up everything that the settings ask for, start again what dies, and stop it all on Ctrl-C.
 
-    Prints one line, READY sip=… http=… gateway=… home=…, on stdout when calls can come. Killing this command ends
-    no call: the parts live on, and the next `dari up` takes them over.
+    Prints one line on stdout when calls can come: READY sip=… http=… gateway=… home=…
+
+    Killing it ends no call: the parts live on, and the next `dari up` takes them over.
     """
     settings = read_settings()
     set_up_log(settings.log_level)

@@ -97,6 +97,34 @@ def test_a_file_that_cannot_be_written_is_told_without_a_traceback(dari: Dari, t
     assert answer == (1, "", f"dari: {tmp_path}/log/calls.jsonl: Is a directory\n")
 
 
+@pytest.mark.parametrize("typed", ["x" * 5000, "no\nsuch\x1b[31m"])
+def test_what_was_typed_comes_back_on_one_line_that_steers_no_terminal(dari: Dari, typed: str) -> None:
+    answer = dari("number", "add", "0507-1234-5678", "--target", "02-345-6789", "--whisper", typed)
+    assert answer.err.count("\n") == 1
+    assert len(answer.err) < 400
+    assert "\x1b" not in answer.err
+
+
+def test_a_missing_choice_is_told_on_one_line(dari: Dari) -> None:
+    assert dari("serve").err == (
+        "dari: Missing option '--role'. Choose from: calls, jobs, web, watchdog, gateway (see dari serve --help)\n"
+    )
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_no_help_offers_what_is_not_there(dari: Dari, name: str) -> None:
+    assert "completion" not in dari(name, "--help").out
+
+
+@pytest.mark.parametrize("since", ["nonsense", "09:00", "0001-01-01", "9999-12-31T23:59-12:00"])
+def test_an_instant_that_cannot_be_is_refused(dari: Dari, since: str) -> None:
+    assert dari("calls", "--since", since) == (
+        1,
+        "",
+        f"dari: --since: '{since}' is no time; write it like 2026-11-21T09:00\n",
+    )
+
+
 def test_a_mistake_of_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     def mistake(*_: object, **__: object) -> None:
         raise ZeroDivisionError

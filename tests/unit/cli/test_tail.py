@@ -74,7 +74,9 @@ def test_json_is_one_object_per_line_with_the_fields_of_an_event(dari: Dari, log
 
 
 def test_before_the_first_call_there_is_nothing_to_show(dari: Dari) -> None:
-    assert dari("tail") == (0, "", "")
+    assert dari("tail") == (0, "", "no events yet\n")
+    assert dari("tail", "--number", "0507-1234-5678") == (0, "", "no such events\n")
+    assert dari("tail", "--json") == (0, "", "")
 
 
 def seen(event: CallEvent, width: int) -> str:
