@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from engine.events.call_log import CallEvent, CallEventKind, CallLog
 from engine.events.outbox import StoredEvent, last_id, read_after
 from engine.foundation.database import transaction
-from engine.foundation.errors import TryLater
+from engine.foundation.errors import DariError
 from engine.messages import store
 
 _EVERY = 0.4
@@ -32,7 +32,10 @@ log = structlog.get_logger(__name__)
 
 
 async def tell_messages(database: AsyncEngine, call_log: CallLog) -> None:
-    """Writes a line for every message event from now on, until cancelled. A database that is away is waited for."""
+    """Writes a line for every message event from now on, until cancelled.
+
+    A database that is away or refuses us is waited for.
+    """
     after: int | None = None
     seen: deque[int] = deque(maxlen=2 * _LOOK_BACK)
     while True:
@@ -46,7 +49,7 @@ async def tell_messages(database: AsyncEngine, call_log: CallLog) -> None:
                         seen.append(event.id)
                         await _tell(connection, event, call_log)
                     after = max(after, event.id)
-        except TryLater as error:
+        except DariError as error:
             log.debug("no message lines for now", reason=str(error))
         await asyncio.sleep(_EVERY)
 

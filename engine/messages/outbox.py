@@ -7,7 +7,7 @@ asked under the message's id before anything is sent again. A worker that stayed
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import structlog
@@ -22,7 +22,8 @@ from engine.jobs.queue import Wanted, enqueue_all
 from engine.messages import store
 from engine.messages.gateways.gateway import Gateway, NeverSeen, Receipt
 from engine.messages.model import Message, Status
-from engine.messages.outcome import DEFAULT_PACE, Move, Pace, after_look_up, after_submission, final
+from engine.messages.outcome import DEFAULT_PACE, Move, Pace, after_look_up, after_submission, final, too_late
+from engine.messages.store import Claimed
 
 SEND_MESSAGE = "send_message"
 """The job that sends a queued message, and finds out about one in doubt."""
@@ -75,10 +76,8 @@ class Outbox:
             claimed = await store.claim(connection, message_id, self._clock.now() + self._pace.lease)
         if claimed is None:
             return
-        finding = await self._gateway.look_up(message_id) if claimed.in_doubt else NeverSeen()
-        answer = await self._gateway.submit(claimed.outgoing) if isinstance(finding, NeverSeen) else finding
+        move = await self._attempt(claimed)
         now = self._clock.now()
-        move = after_submission(answer, claimed.attempt, now - claimed.decided_at, self._pace)
         async with transaction(self._database) as connection:
             mine = await _move(
                 connection,
@@ -96,6 +95,17 @@ class Outbox:
         log.info("a message moved", reason=move.reason, **told)
         if move.try_after is not None:
             raise TryLater(move.reason, after=move.try_after.total_seconds())
+
+    async def _attempt(self, claimed: Claimed) -> Move:
+        """Hands a claimed message over, unless the gateway has it or it is too late; what it becomes by that."""
+        finding = await self._gateway.look_up(claimed.outgoing.id) if claimed.in_doubt else NeverSeen()
+        if isinstance(finding, NeverSeen) and (move := too_late(self._age(claimed), self._pace)):
+            return move
+        answer = await self._gateway.submit(claimed.outgoing) if isinstance(finding, NeverSeen) else finding
+        return after_submission(answer, claimed.attempt, self._age(claimed), self._pace)
+
+    def _age(self, claimed: Claimed) -> timedelta:
+        return self._clock.now() - claimed.decided_at
 
     async def look_up(self, message_id: UUID) -> None:
         """Asks what became of an accepted message whose receipt is missing."""

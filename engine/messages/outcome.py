@@ -32,6 +32,8 @@ class Pace:
     """Without a receipt by then the gateway is asked, and then ever more rarely."""
     overdue_after: timedelta = timedelta(seconds=30)
     """A job this late is taken for lost, and put in anew."""
+    send_within: timedelta = timedelta(hours=1)
+    """After that nothing is handed over: a message so long after the call surprises more than it serves."""
     give_up_after: timedelta = timedelta(days=1)
     """A gateway that cannot tell what became of a message is asked no longer."""
 
@@ -57,6 +59,13 @@ class Move:
     """When the next attempt is due; None: none is."""
     nobody_got_it: bool = False
     """Whether it is certain that no telephone has the message, nor ever will."""
+
+
+def too_late(age: timedelta, pace: Pace) -> Move | None:
+    """What a message of this `age` becomes that its gateway surely does not have; None: it may be handed over."""
+    if age <= pace.send_within:
+        return None
+    return Move(Status.FAILED, "it could not be sent in time; nobody wants it so late", nobody_got_it=True)
 
 
 def after_submission(

@@ -202,6 +202,32 @@ async def test_a_gateway_that_never_takes_it_is_given_up_and_frees_the_window(
     assert await jobs_in_queue(database) == [SEND_MESSAGE, MESSAGE_FAILED]
 
 
+@pytest.mark.parametrize("first_fault", [Fault.BUSY, Fault.CUT_BEFORE])
+async def test_a_message_that_was_held_up_too_long_is_not_sent_and_frees_the_window(
+    database: AsyncEngine, tmp_path: Path, first_fault: Fault
+) -> None:
+    async with system(database, tmp_path, first_fault) as s:
+        kept = await s.queued()
+        with pytest.raises(TryLater):
+            await s.outbox.send(kept.id)
+        s.clock.advance(DEFAULT_PACE.send_within + timedelta(seconds=1))
+        await s.outbox.send(kept.id)
+        assert (await s.status(kept), s.acceptances(kept)) == (Status.FAILED, 0)
+    assert MESSAGE_FAILED in await jobs_in_queue(database)
+
+
+async def test_a_message_that_the_gateway_has_is_not_given_up_however_late_it_is_asked(
+    database: AsyncEngine, tmp_path: Path
+) -> None:
+    async with system(database, tmp_path, Fault.CUT_AFTER) as s:
+        kept = await s.queued()
+        with pytest.raises(TryLater):
+            await s.outbox.send(kept.id)
+        s.clock.advance(DEFAULT_PACE.send_within + timedelta(seconds=1))
+        await s.outbox.send(kept.id)
+        assert (await s.status(kept), s.acceptances(kept)) == (Status.ACCEPTED, 1)
+
+
 async def test_a_refused_message_has_failed_with_the_gateways_code(database: AsyncEngine, tmp_path: Path) -> None:
     async with system(database, tmp_path) as s:
         kept = await s.queued()
