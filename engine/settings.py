@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from datetime import timedelta
+from difflib import get_close_matches
 from functools import cached_property
 from ipaddress import IPv4Address, ip_network
 from pathlib import Path
@@ -15,6 +17,8 @@ from typing import Annotated
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
 
 from engine.foundation.errors import Invalid
 from engine.foundation.sockets import socket_folder
@@ -54,7 +58,9 @@ def _address(value: object) -> Address:
 class Settings(BaseSettings):
     """All settings; each field's description says what it is, in which unit, and why the default is what it is."""
 
-    model_config = SettingsConfigDict(env_prefix="DARI_", frozen=True, extra="ignore", arbitrary_types_allowed=True)
+    model_config = SettingsConfigDict(
+        env_prefix="DARI_", env_ignore_empty=True, frozen=True, extra="ignore", arbitrary_types_allowed=True
+    )
 
     home: Path = Field(
         default=Path("~/.local/state/dari"),
@@ -94,7 +100,9 @@ class Settings(BaseSettings):
         description="postgresql://user:password@host/name of PostgreSQL 15 or newer; "
         "empty: the embedded one in DARI_HOME.",
     )
-    database_timeout: float = Field(default=10.0, gt=0, description="Seconds after which one statement is given up.")
+    database_timeout: float = Field(
+        default=10.0, gt=0, allow_inf_nan=False, description="Seconds after which one statement is given up."
+    )
     asterisk: str = Field(
         default="",
         description="Asterisk program to run; empty: the system's if it is 22.10.1 or newer, else the one that "
@@ -144,6 +152,7 @@ class Settings(BaseSettings):
     )
     talk_limit: timedelta = Field(
         default=timedelta(hours=4),
+        gt=timedelta(0),
         description="Longest call (seconds, or ISO 8601); a limit for legs whose hang-up never came.",
     )
     mask_numbers: bool = Field(
@@ -212,6 +221,20 @@ class Settings(BaseSettings):
             raise ValueError("must be FIRST-LAST within 1024-65535, like 16000-19999")
         return value
 
+    @field_validator("talk_limit", mode="before")
+    @classmethod
+    def _seconds(cls, value: object) -> object:
+        """Text that is a plain number, as the environment has it, means seconds."""
+        return float(value) if isinstance(value, str) and re.fullmatch(r"-?\d+(\.\d+)?", value) else value
+
+    @field_validator("ami_address")
+    @classmethod
+    def _host_or_name_and_port(cls, value: str) -> str:
+        host, _, port = value.partition(":")
+        if value and not (host and re.fullmatch(r"[0-9]{1,5}", port) and 1 <= int(port) <= 65535):
+            raise ValueError("must be a host and a port, like 127.0.0.1:5038, or empty")
+        return value
+
     @field_validator("sip_external_address", "rtp_bind")
     @classmethod
     def _ip_or_empty(cls, value: str) -> str:
@@ -251,7 +274,13 @@ class Settings(BaseSettings):
     def _postgres_url(cls, value: str) -> str:
         if value and not re.match(r"postgres(ql)?(\+asyncpg)?://", value):
             raise ValueError("must start with postgresql://")
-        return re.sub(r"^postgres(ql)?(\+asyncpg)?://", "postgresql+asyncpg://", value)
+        url = re.sub(r"^postgres(ql)?(\+asyncpg)?://", "postgresql+asyncpg://", value)
+        try:
+            if url:
+                make_url(url)
+        except (ArgumentError, ValueError):
+            raise ValueError("must be like postgresql://user:password@host:5432/name") from None
+        return url
 
     @property
     def app_name(self) -> str:
@@ -297,15 +326,28 @@ class Paths:
         return self.run / f"{part}.pid"
 
 
+_MAY_HOLD_SECRETS = ("password", "key", "url")
+
+
+def _check_spelling(environment: Mapping[str, str]) -> None:
+    """Refuses a name that is nearly a setting's. Others may be there for good reasons, such as a container's links."""
+    known = [f"DARI_{name.upper()}" for name in Settings.model_fields]
+    for name in environment:
+        if name.startswith("DARI_") and name not in known and (near := get_close_matches(name, known, 1, 0.85)):
+            raise Invalid(f"setting {name}: there is none of that name; did you mean {near[0]}?")
+
+
 def read_settings(**overrides: object) -> Settings:
     """The settings of this process. Raises Invalid, naming the setting and the mend."""
+    _check_spelling(os.environ)
     try:
         return Settings(**overrides)  # type: ignore[arg-type]
     except ValidationError as error:
         first = error.errors()[0]
         name = "DARI_" + "_".join(str(part) for part in first["loc"]).upper()
         reason = str(first["msg"]).removeprefix("Value error, ")
-        shown = "" if "password" in name.lower() or "key" in name.lower() else f" (it is {first['input']!r})"
+        secret = any(word in name.lower() for word in _MAY_HOLD_SECRETS)
+        shown = "" if secret else f" (it is {first['input']!r})"
         raise Invalid(
             f"setting {name}: {reason}{shown}; set it in the environment or unset it for the default"
         ) from None

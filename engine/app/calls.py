@@ -15,6 +15,7 @@ from engine.calls.switchboard import Switchboard
 from engine.cdr.drain import Drain
 from engine.cdr.spool import Spool
 from engine.foundation.clock import SystemClock
+from engine.foundation.errors import Invalid
 from engine.foundation.tasks import Tasks
 from engine.prompts.music import Music
 from engine.routing.cache import NumberCache
@@ -27,6 +28,7 @@ from engine.watchdog.heartbeat import beat
 
 async def run(settings: Settings) -> None:
     paths, clock = settings.paths, SystemClock()
+    manager = _manager(settings)
     async with AsyncExitStack() as stack:
         database = database_of(settings, stack, "dari calls")
         spool = Spool.open(paths.spool, settings.node, clock)
@@ -34,7 +36,7 @@ async def run(settings: Settings) -> None:
         ari = await stack.enter_async_context(
             Ari(settings.ari_url, settings.app_name, settings.ari_user, settings.ari_password)
         )
-        manager = await stack.enter_async_context(_manager(settings))
+        await stack.enter_async_context(manager)
         call_log = call_log_of(settings, "calls", stack)
         numbers = NumberCache(paths.spool / "numbers.snapshot")
         trunks = TrunkCache(paths.spool / "trunks.snapshot")
@@ -74,10 +76,12 @@ async def run(settings: Settings) -> None:
         await stack.enter_async_context(control_door(paths.engine_socket, reception, status))
         tasks.start("numbers", numbers.keep_fresh(database, settings.database_url))
         tasks.start("trunks", trunks.keep_fresh(database, settings.database_url, trunks_changed))
+        tasks.start("provisioning", provisioning.keep_trying())
         tasks.start("drain", drain.run())
         tasks.start("heartbeat", beat(paths.run / "engine.beat"))
+        tasks.start("calls", reception.run())
         stack.push_async_callback(reception.close, settings.stop_seconds)
-        await reception.run()
+        await tasks.first_failure()  # without any one of them it is no engine: another life of it starts whole
 
 
 def engine_status(reception: Reception, spool: Spool, drain: Drain, knows_numbers: bool) -> EngineStatus:
@@ -103,5 +107,10 @@ def engine_status(reception: Reception, spool: Spool, drain: Drain, knows_number
 
 
 def _manager(settings: Settings) -> Manager:
+    if not (settings.ari_url and settings.ami_address):
+        raise Invalid(
+            "DARI_ARI_URL and DARI_AMI_ADDRESS: the engine needs both; start it with `dari up`, or set both to an "
+            "Asterisk of your own"
+        )
     host, _, port = settings.ami_address.partition(":")
     return Manager(host, int(port), settings.ami_user, settings.ami_password)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import Awaitable, Callable
 from importlib import import_module
@@ -11,6 +12,10 @@ import structlog
 
 from engine.foundation.log import set_up_log
 from engine.settings import Settings
+
+_AFTER_CALLS = ("jobs", "web", "gateway")
+_NICE = 5
+"""Where the processor is short, calls come first: messages, records and pages can wait, a caller cannot."""
 
 ROLES = ("calls", "jobs", "web", "watchdog", "gateway")
 """Each is a file beside this one, with a function `run`."""
@@ -22,6 +27,8 @@ async def run_role(settings: Settings, role: str) -> None:
     """Runs one role until SIGTERM or SIGINT. Raises DariError when it cannot."""
     set_up_log(settings.log_level)
     run: Callable[[Settings], Awaitable[None]] = import_module(f"engine.app.{role}").run
+    if role in _AFTER_CALLS:
+        os.nice(_NICE)
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
     assert task is not None  # noqa: S101 - a coroutine always runs in one

@@ -157,7 +157,8 @@ def _told(error: Exception) -> DariError | None:
     if isinstance(error, asyncpg.exceptions.ClientConfigurationError):
         return Invalid(f"setting DARI_DATABASE_URL: {error}; write it like postgresql://user:password@host/name")
     if isinstance(error, OSError) or state.startswith(_PASSING) or _connection_lost(error):
-        return TryLater(f"the database is away or busy ({type(error).__name__} {state}".rstrip() + "); try again")
+        reason = getattr(error, "strerror", None) or f"{type(error).__name__} {state}".rstrip()
+        return TryLater(f"the database is away or busy ({reason}); try again")
     if state.startswith(_REFUSED):
         return Invalid(f"the database refuses Dari ({state}); check user, password and name in DARI_DATABASE_URL")
     if state in _NOT_MIGRATED:

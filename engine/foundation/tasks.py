@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, NoReturn
 
 import structlog
 
@@ -20,6 +20,7 @@ class Tasks:
     def __init__(self, owner: str) -> None:
         self._owner = owner
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._failure: asyncio.Future[NoReturn] | None = None
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -31,6 +32,15 @@ class Tasks:
         task.add_done_callback(self._ended)
         return task
 
+    async def first_failure(self) -> NoReturn:
+        """Waits until one of the tasks fails, and raises its error: for what a process cannot do without."""
+        self._failure = asyncio.get_running_loop().create_future()
+        try:
+            await self._failure
+        finally:
+            self._failure = None
+        raise AssertionError("only an error ends this wait")
+
     async def close(self) -> None:
         """Cancels what still runs and waits until it has ended."""
         for task in list(self._tasks):
@@ -39,5 +49,9 @@ class Tasks:
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        if self._failure is not None and not self._failure.done():
+            self._failure.set_exception(error)
+        else:
             log.error("task failed", task=task.get_name(), exc_info=error)

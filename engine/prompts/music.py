@@ -47,7 +47,7 @@ class Music:
         """The class that plays the sound over and over from its start; made if need be.
 
         Its name comes from the sound's content: a changed file is a new class, and callers who hear the old one go
-        on hearing it. Raises NotFound for a sound that is not there, TryLater when the database is locked or full.
+        on hearing it. Raises NotFound for a sound that is not there, TryLater when table or disk take nothing.
         """
         if known := self._known_class(sound):
             return known
@@ -57,8 +57,16 @@ class Music:
             content = hashlib.sha256(path.read_bytes()).hexdigest()
         except FileNotFoundError:
             raise NotFound(f"sound {sound}: there is no {path}; set the sound again") from None
+        except OSError as error:
+            raise TryLater(f"sound {sound}: {path} cannot be read ({error.strerror}); mend its disk") from None
         name = f"{path.stem}-{content[:16]}"
-        self._make_folder(path, self._sounds / "music" / name)
+        folder = self._sounds / "music" / name
+        try:
+            self._make_folder(path, folder)
+        except OSError as error:
+            raise TryLater(
+                f"ringback folder {folder}: {error.strerror}; let this user write, or free its disk"
+            ) from None
         self._make_row(name)
         self._known[sound] = (state, name)
         return name
@@ -68,7 +76,7 @@ class Music:
         if (known := self._known.get(sound)) is None:
             return None
         state, name = known
-        with suppress(FileNotFoundError):
+        with suppress(OSError):
             if state == _state(path_of(sound, self._sounds)):
                 return name
         return None
@@ -103,7 +111,7 @@ class Music:
                         "WHERE directory != excluded.directory",
                         row,
                     )
-        except sqlite3.OperationalError as error:
+        except sqlite3.DatabaseError as error:
             raise TryLater(f"ringback table {self._database}: {error}; free the file or its disk") from None
 
 

@@ -66,13 +66,17 @@ class AsteriskSettings:
 def render(folder: Path, settings: AsteriskSettings, trunks: Iterable[Trunk]) -> bool:
     """Writes every Asterisk file into `folder` and makes the folders that it needs. True when any file changed.
 
-    Files with passwords are readable by their owner only. Raises Invalid for a value that Asterisk would misread.
+    Files with passwords, Asterisk's logs and recordings are for their owner only. Raises Invalid for a value that
+    Asterisk would misread.
     """
     values = _values(folder, settings)
     _check(values, settings)
-    inside = [settings.home / name for name in ("run", "log/cdr-custom", "lib", "db")]
-    for made in (folder, *inside, settings.spool / "monitor", settings.spool / "recording"):
+    for made in (folder, *(settings.home / name for name in ("run", "lib", "db"))):
         made.mkdir(parents=True, exist_ok=True)
+    # What people said, and who called whom, is for this user alone; Asterisk writes files that all may read.
+    for closed in (settings.home / "log", settings.spool / "monitor", settings.spool / "recording"):
+        closed.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (settings.home / "log" / "cdr-custom").mkdir(exist_ok=True)
     _make_music(settings)
     changed = [
         _write(folder / template.name, Template(template.read_text()).substitute(values))

@@ -17,16 +17,17 @@ def check_home(home: Path, sockets: Path) -> None:
     """Makes the folders if need be: the home, and that of its sockets. Raises Invalid when one cannot serve."""
     if any(sign in str(home) for sign in "\n\r;\"'\\"):
         raise Invalid(f"DARI_HOME: {home} holds a quote, semicolon, backslash or line break; name another folder")
-    for folder in (home, home / "run", home / "log"):
-        check_writable(folder, "DARI_HOME")
+    check_writable(home, "DARI_HOME")
+    check_writable(home / "run", "DARI_HOME")
+    check_writable(home / "log", "DARI_HOME", mode=0o750)  # calls.log can be set to show whole numbers
     make_private_folder(sockets, (os.geteuid(), os.getegid()))
 
 
-def check_writable(folder: Path, setting: str) -> None:
-    """Makes the folder if need be and tries it. Raises Invalid naming `setting`."""
+def check_writable(folder: Path, setting: str, *, mode: int = 0o777) -> None:
+    """Makes the folder if need be, with `mode`, and tries it. Raises Invalid naming `setting`."""
     probe = folder / f".probe-{os.getpid()}"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=mode, parents=True, exist_ok=True)
         probe.write_bytes(b"x")
         probe.unlink()
     except OSError as error:

@@ -105,7 +105,9 @@ def is_free(host: str, port: int, transport: Transport) -> bool:
             raise Invalid(f"port {port} on {host} needs root; choose one above 1023") from None
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
-                raise Invalid(f"{host} is no address of this machine; set one that `ip address` shows") from None
+                raise Invalid(
+                    f"{host} is no address of this machine; set its DARI_…_BIND to one that `ip address` shows"
+                ) from None
             return False
     return True
 

@@ -6,6 +6,7 @@ import asyncio
 import fcntl
 import importlib.util
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -206,7 +207,7 @@ class Embedded:
         except OSError as error:
             raise GaveUp(f"the embedded database cannot be made: {command[0]}: {error.strerror}") from None
         if done.returncode != 0:
-            said = (done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}").splitlines()[-1]
+            said = reason_in(done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}")
             raise GaveUp(f"the embedded database cannot be made in {self._data}: {command[0]}: {said}")
 
     def _check_version(self) -> None:
@@ -260,3 +261,9 @@ def _alone(path: Path) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def reason_in(output: str) -> str:
+    """The line that tells why a program of PostgreSQL failed; the lines after it tell how it clears up."""
+    lines = output.splitlines()
+    return next((line for line in lines if re.search(r"\b(FATAL|PANIC|error|could not)\b", line)), lines[-1])

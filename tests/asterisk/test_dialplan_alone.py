@@ -162,7 +162,7 @@ async def test_another_programs_application_does_not_get_calls(asterisk: Running
     assert call.codes == [100, 183, 503]
 
 
-def test_the_dialplan_uses_no_text_from_outside() -> None:
+def test_the_dialplan_uses_no_text_from_outside_but_the_call_id() -> None:
     dialplan = (PRODUCT_FILES / "dialplan" / "extensions.conf").read_text()
     read = set(re.findall(r"\$\$\{([^}]*)\}", dialplan))
     assert read == {"CHANNEL(pjsip,call-id)", "CALLERID(pres)", "STASISSTATUS", "PLAYBACKSTATUS", "HANGUPCAUSE"}

@@ -104,3 +104,13 @@ def test_a_locked_table_is_told_after_a_short_wait(tmp_path: Path, sound: str, m
     monkeypatch.setattr("engine.prompts.music._BUSY_SECONDS", 0.05)
     with pytest.raises(TryLater, match=r"music\.sqlite3: database is locked"):
         music_of(tmp_path).ensure(sound)
+
+
+def test_a_table_or_folder_that_cannot_be_used_is_told_as_try_later(tmp_path: Path, sounds: Path, sound: str) -> None:
+    (tmp_path / "music.sqlite3").write_bytes(b"no database" * 100)
+    with pytest.raises(TryLater, match=r"music\.sqlite3"):
+        music_of(tmp_path).ensure(sound)
+    (sounds / "music").rename(tmp_path / "away")
+    (sounds / "music").write_bytes(b"")
+    with pytest.raises(TryLater, match="ringback folder"):
+        music_of(tmp_path).ensure(sound)

@@ -263,3 +263,9 @@ def test_the_folders_that_asterisk_writes_in_are_made(tmp_path: Path) -> None:
     rendered(tmp_path)
     for folder in ("run", "log/cdr-custom", "lib", "db", "spool/monitor", "spool/recording"):
         assert os.access(tmp_path / folder, os.W_OK), folder
+
+
+def test_recordings_and_logs_are_for_this_user_alone(tmp_path: Path) -> None:
+    rendered(tmp_path)
+    for closed in ("log", "spool/monitor", "spool/recording"):
+        assert stat.S_IMODE((tmp_path / closed).stat().st_mode) == 0o700
