@@ -17,7 +17,9 @@ from engine.supervisor.stopping import Wish, stop_signals
 TOGETHER = (("postgres",), ("asterisk",), ("gateway", "engine", "jobs", "web", "watchdog"))
 """Parts that start side by side; each group only once the one before is ready."""
 UP = tuple(name for group in TOGETHER for name in group)
-DOWN = ("engine", "web", "jobs", "watchdog", "gateway", "asterisk", "postgres")
+DOWN_TOGETHER = (("engine",), ("web", "jobs", "watchdog", "gateway"), ("asterisk",), ("postgres",))
+"""Parts that end side by side; each group only once the one before has ended."""
+DOWN = tuple(name for group in DOWN_TOGETHER for name in group)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,22 +58,28 @@ async def run_system(system: System, say: Say, while_up: Callable[[], Awaitable[
 
 
 async def take_down(keepers: Mapping[str, Keeper], engine_socket: Path, say: Say, hurry: Wish) -> None:
-    """Ends the parts in the order of DOWN, each as soon as the one before has ended; at once when in a hurry."""
+    """Ends the parts, group by group, each as soon as the one before has ended; at once when in a hurry."""
     waiting = Tasks("stop")
-    for name in (name for name in DOWN if name in keepers):
-        keeper = keepers[name]
-        if keeper.living() is None:
-            await keeper.end()
-            continue
-        if name == "engine":
-            waiting.start("calls", _tell_of_calls(engine_socket, keeper.part.patience, say))
-        by_itself = False
-        async with hurry.leaves():
-            by_itself = await keeper.end()
-        if not by_itself:
-            await keeper.end(at_once=True)
+    for group in DOWN_TOGETHER:
+        living = [keepers[name] for name in group if name in keepers and keepers[name].living() is not None]
+        if "engine" in group and living:
+            waiting.start("calls", _tell_of_calls(engine_socket, living[0].part.patience, say))
+        by_themselves = await asyncio.gather(*(_end(keeper, hurry) for keeper in living))
         await waiting.close()
-        say(f"{name}: {'stopped' if by_itself else 'cut off'}")
+        for keeper, by_itself in zip(living, by_themselves, strict=True):
+            say(f"{keeper.part.name}: {'stopped' if by_itself else 'cut off'}")
+    for keeper in keepers.values():
+        await keeper.end()  # no part lives any more; what it left, such as its pid file, goes too
+
+
+async def _end(keeper: Keeper, hurry: Wish) -> bool:
+    """True when it ended by itself."""
+    by_itself = False
+    async with hurry.leaves():
+        by_itself = await keeper.end()
+    if not by_itself:
+        await keeper.end(at_once=True)
+    return by_itself
 
 
 @asynccontextmanager
