@@ -20,7 +20,7 @@ from engine.calls.party import party_on
 from engine.calls.state import CallState
 from engine.calls.steps.connect import until_somebody_hangs_up
 from engine.calls.switchboard import Switchboard
-from engine.cdr.model import CallRecord, OpenCall, Result, Side, StepKind
+from engine.cdr.model import CallRecord, OpenCall, Result, Side, StepKind, closed
 from engine.events.call_log import CallEventKind
 from engine.foundation.clock import Clock
 from engine.foundation.errors import NotFound
@@ -179,21 +179,4 @@ async def go_on(call: Call, found: Found) -> None:
 
 def lost(open_call: OpenCall) -> CallRecord:
     """The record of a call whose end nobody saw, bounded by its last proof of life."""
-    arrival = open_call.arrival
-    return CallRecord(
-        call_id=arrival.call_id,
-        node=arrival.node,
-        sip_call_id=arrival.sip_call_id,
-        account_id=arrival.account_id,
-        number=arrival.number,
-        number_sent=arrival.number_sent,
-        number_kind=arrival.number_kind,
-        caller=arrival.caller,
-        caller_sent=arrival.caller_sent,
-        target=None,
-        trunk=arrival.trunk,
-        arrived_at=arrival.arrived_at,
-        ended_at=open_call.last_alive,
-        result=Result.LOST,
-        ended_by=Side.DARI,
-    )
+    return closed(open_call.arrival, ended_at=open_call.last_alive, result=Result.LOST, ended_by=Side.DARI)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
+import msgspec
+
 from engine.calls.causes import CAUSE_TOWARDS_CALLER
-from engine.cdr.model import Arrival, CallRecord, Leg, Result, Side, Step, StepKind
+from engine.cdr.model import Arrival, CallRecord, Leg, Result, Side, Step, StepKind, closed
 from engine.events.call_log import CallEvent, CallEventKind, CallLog
 from engine.foundation.clock import Clock
 from engine.foundation.phone_number import PhoneNumber
@@ -117,30 +119,16 @@ class Notes:
         now = self.moment()
         for step in self.steps:
             step.end(now, whole=False)
-        arrival = self.arrival
         result = self.result or Result.FAILED
         talk = self.seconds(StepKind.CONNECT)
-        return CallRecord(
-            call_id=arrival.call_id,
-            node=arrival.node,
-            sip_call_id=arrival.sip_call_id,
-            account_id=arrival.account_id,
-            number=arrival.number,
-            number_sent=arrival.number_sent,
-            number_kind=arrival.number_kind,
-            caller=arrival.caller,
-            caller_sent=arrival.caller_sent,
+        return msgspec.structs.replace(
+            closed(self.arrival, ended_at=now.at, result=result, ended_by=self.ended_by),
             target=self.target,
-            trunk=arrival.trunk,
-            arrived_at=arrival.arrived_at,
             ringing_at=self.ringing.at if self.ringing else None,
             answered_at=self.answered.at if self.answered else None,
-            ended_at=now.at,
             ringback_seconds=round(self.seconds(StepKind.RINGBACK), 3),
             talk_seconds=round(talk, 3),
-            result=result,
             cause=CAUSE_TOWARDS_CALLER[result],
-            ended_by=self.ended_by,
             recording=self.recording if talk else None,
             recording_reason=self.recording_reason,
             post_dial_delay=round(self.first_sound.tick - self.arrived.tick, 4) if self.first_sound else None,

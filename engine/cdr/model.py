@@ -141,3 +141,24 @@ class CallRecord(msgspec.Struct, frozen=True, kw_only=True):
     """INVITE to the first sound or ringing towards the caller, seconds."""
     legs: tuple[Leg, ...] = ()
     steps: tuple[Step, ...] = ()
+
+
+def closed(arrival: Arrival, *, ended_at: datetime, result: Result, ended_by: Side) -> CallRecord:
+    """The record of a call of which no more is known than how it came and how it ended."""
+    return CallRecord(
+        call_id=arrival.call_id,
+        node=arrival.node,
+        sip_call_id=arrival.sip_call_id,
+        account_id=arrival.account_id,
+        number=arrival.number,
+        number_sent=arrival.number_sent,
+        number_kind=arrival.number_kind,
+        caller=arrival.caller,
+        caller_sent=arrival.caller_sent,
+        target=None,
+        trunk=arrival.trunk,
+        arrived_at=arrival.arrived_at,
+        ended_at=ended_at,
+        result=result,
+        ended_by=ended_by,
+    )
