@@ -28,6 +28,7 @@ demo: $(READY) asterisk
 	@.venv/bin/dari demo $(if $(ONCE),--once)
 
 # The tests want SIPp and espeak-ng too, which come with Asterisk.
+test: export ESPEAK := $(CURDIR)/.cache/asterisk/espeak-ng
 test: $(READY)
 	@asterisk-conf/get-asterisk .cache/asterisk
 	@.venv/bin/python -m pytest -n $(WORKERS) --dist loadfile
