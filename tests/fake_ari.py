@@ -33,6 +33,9 @@ class FakeAri:
     """Whether requests get no answer at all."""
     answers_pings: bool = True
     seen: list[Seen] = field(default_factory=list)
+    waiting: int = 0
+    most_waiting: int = 0
+    """Requests without an answer: now, and at most so far."""
     sockets: list[web.WebSocketResponse] = field(default_factory=list)
 
     async def __aenter__(self) -> Self:
@@ -56,6 +59,11 @@ class FakeAri:
         host, port = self._runner.addresses[0][:2]
         return f"http://{host}:{port}"
 
+    def release(self) -> None:
+        """Answers those who wait because it was silent, and whoever comes."""
+        self.silent = False
+        self._released.set()
+
     async def connected(self, times: int = 1) -> web.WebSocketResponse:
         """The newest event socket, when there have been as many."""
         async with asyncio.timeout(5), self._changed:
@@ -65,8 +73,11 @@ class FakeAri:
     async def _command(self, request: web.Request) -> web.Response:
         body = await request.json() if request.can_read_body else None
         self.seen.append(Seen(request.method, request.path_qs, request.headers.get("Authorization", ""), body))
+        self.waiting += 1
+        self.most_waiting = max(self.waiting, self.most_waiting)
         if self.silent:
             await self._released.wait()
+        self.waiting -= 1
         if self.answer is None:
             return web.Response(status=self.status)
         return web.json_response(self.answer, status=self.status)

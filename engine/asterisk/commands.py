@@ -17,6 +17,7 @@ import msgspec
 from yarl import URL
 
 from engine.asterisk.events import Bridge, Channel
+from engine.asterisk.newcomers import Newcomers
 from engine.asterisk.operations import Operation
 from engine.foundation.errors import Conflict, GaveUp, Invalid, NotAllowed, NotFound, TryLater
 
@@ -89,6 +90,7 @@ class Ari:
             timeout=aiohttp.ClientTimeout(total=timeout),
             # Asterisk drops idle connections after 15 s unless told otherwise: we let go first.
             connector=aiohttp.TCPConnector(limit=100, keepalive_timeout=10),
+            trace_configs=[Newcomers().trace()],
         )
 
     async def __aenter__(self) -> Self:

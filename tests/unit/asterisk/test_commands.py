@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import aiohttp
 import pytest
 
@@ -14,7 +16,9 @@ from engine.asterisk.commands import (
     PreconditionFailed,
     WrongState,
 )
+from engine.asterisk.newcomers import AT_ONCE
 from engine.foundation.errors import DariError, Invalid, NotAllowed, NotFound, TryLater
+from tests.eventually import eventually
 from tests.fake_ari import FakeAri
 
 
@@ -69,6 +73,28 @@ async def test_no_answer_in_time_leaves_the_outcome_unknown() -> None:
     async with FakeAri(silent=True) as server, client(server, timeout=0.05) as ari:
         with pytest.raises(OutcomeUnknown, match="may or may not have been done"):
             await ari.answer("c1")
+
+
+async def test_new_connections_are_never_more_than_asterisk_lets_wait() -> None:
+    async with FakeAri(silent=True) as server, client(server) as ari:
+        commands = [asyncio.ensure_future(ari.answer(f"c{number}")) for number in range(30)]
+        await eventually(lambda: server.waiting >= AT_ONCE)
+        await asyncio.sleep(0.1)  # more would have come by now
+        server.release()
+        await asyncio.gather(*commands)
+        assert (len(server.seen), server.most_waiting) == (30, AT_ONCE)
+
+
+async def test_a_new_connection_that_is_given_up_makes_room_for_the_next() -> None:
+    async with FakeAri(silent=True) as server, client(server) as ari:
+        commands = [asyncio.ensure_future(ari.answer("c")) for _ in range(AT_ONCE)]
+        await eventually(lambda: server.waiting == AT_ONCE)
+        for command in commands:
+            command.cancel()
+        await asyncio.gather(*commands, return_exceptions=True)
+        server.release()
+        await ari.answer("c")
+        assert len(server.seen) == AT_ONCE + 1
 
 
 async def test_asterisk_that_is_not_there_is_named_and_nothing_was_done() -> None:
