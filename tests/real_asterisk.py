@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import csv
 import os
 import re
 import subprocess
@@ -10,7 +11,7 @@ import wave
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import aiohttp
 import numpy as np
@@ -20,8 +21,12 @@ from engine.supervisor import asterisk
 from engine.supervisor.asterisk_files import AsteriskSettings, render
 from engine.trunks.model import Trunk
 from engine.trunks.provisioning import write_trunks
+from tests.eventually import eventually
 
 PASSWORD = "made-for-tests"
+
+UNHURRIED = 5000
+"""Milliseconds in which an engine claims a call on the busiest machine: what is not about that limit never meets it."""
 
 
 def loopback(subject: int, host: int) -> str:
@@ -37,6 +42,25 @@ def write_tone(file: Path, *tones: tuple[int, float]) -> None:
     with wave.open(str(file), "wb") as sound:
         sound.setparams((1, 2, 8000, 0, "NONE", ""))
         sound.writeframes((8000 * np.concatenate(parts)).astype(np.int16).tobytes())
+
+
+class CallLine(NamedTuple):
+    """A line of Asterisk's own CSV, columns as asterisk-conf/README.md names them."""
+
+    unique: str
+    linked: str
+    call_id: str
+    channel: str
+    caller: str
+    number: str
+    start: str
+    answer: str
+    end: str
+    duration: str
+    talk: str
+    disposition: str
+    cause: str
+    engine: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +103,19 @@ class RunningAsterisk:
     def call_records(self) -> Path:
         """Asterisk's own CSV, a line per channel."""
         return self.settings.home / "log" / "cdr-custom" / "calls.csv"
+
+    def lines_of(self, call_id: str) -> list[CallLine]:
+        """The lines of the call with this SIP Call-ID so far."""
+        if not self.call_records.exists():
+            return []
+        with self.call_records.open(newline="") as lines:
+            return [CallLine(*line) for line in csv.reader(lines) if line[2] == call_id]
+
+    async def record_of(self, call_id: str) -> CallLine:
+        """The one line of a call that is over; Asterisk writes it a moment after the caller's last message."""
+        await eventually(lambda: bool(self.lines_of(call_id)))
+        [line] = self.lines_of(call_id)
+        return line
 
     @property
     def log(self) -> str:
@@ -139,6 +176,7 @@ def asterisk_settings(folder: Path, ip: str, **changes: Any) -> AsteriskSettings
     """The values that `start_asterisk` renders."""
     chosen = read_settings()
     values: dict[str, Any] = {
+        "claim_milliseconds": UNHURRIED,
         "program": asterisk.find_asterisk(os.environ.get("DARI_ASTERISK", ""), chosen.asterisk_files),
         "product_files": PRODUCT_FILES,
         "home": folder,
