@@ -29,7 +29,7 @@ NUMBER = "05012345678"
 PHONE = "0212345678"
 SHORT, LONG, MISSING = "test/short", "test/long", "test/missing"
 SECONDS = {SHORT: 0.4, LONG: 3.0, "ko/no-engine": 0.2}
-PATIENCE = 8.0
+PATIENCE = 30.0
 """Seconds after which what was awaited counts as never happening."""
 
 E = TypeVar("E", bound=Event)

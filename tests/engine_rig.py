@@ -30,6 +30,7 @@ from engine.routing.plan import plan
 from engine.sandbox.carrier import Carrier
 from engine.settings import PRODUCT_FILES
 from engine.trunks.model import Trunk
+from tests.eventually import PATIENCE
 from tests.real_asterisk import RunningAsterisk
 from tests.tones import tone, write_audio
 
@@ -83,7 +84,7 @@ class Rig:
 
     async def record(self, sip_call_id: str) -> CallRecord:
         """The closed record of a call, when it comes."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while True:
                 for record in self.records:
                     if record.sip_call_id == sip_call_id:
@@ -137,7 +138,7 @@ async def engine_on(
         rig = Rig(reception, carrier, own, board.monitor, board.sounds)
         tasks.start("reception", reception.run())
         tasks.start("records", rig.collect(spool))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while not reception.connected:
                 await asyncio.sleep(0.01)
         try:

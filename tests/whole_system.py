@@ -18,6 +18,7 @@ from typing import Any
 from engine.foundation.process import Process, read_pid_file
 from engine.settings import PRODUCT_FILES
 from engine.supervisor.up import UP
+from tests.real_asterisk import UNHURRIED
 
 _READY_WITHIN = 90.0
 _ENDED_WITHIN = 90.0
@@ -54,6 +55,7 @@ class Home:
             "DARI_HOME": str(folder),
             "DARI_SIP_BIND": f"{ip}:5060",
             "DARI_HTTP_BIND": f"{ip}:8050",
+            "DARI_CLAIM_MILLISECONDS": str(UNHURRIED),
         }
         for name in ("DARI_ASTERISK", "DARI_ASTERISK_FILES"):
             if name in os.environ:
