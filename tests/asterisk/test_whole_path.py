@@ -66,7 +66,7 @@ async def test_an_answered_call_is_written_down_as_the_telephones_have_it(
     assert names_heard(target) == ["whisper", "recording-notice-target", "caller"]
     assert (record["result"], record["ended_by"]) == ("answered", "caller")
     assert (record["caller"], record["number"], record["target"]) == (REGULAR, NUMBER, TARGET)
-    assert record["talk_seconds"] == pytest.approx(call.talk_seconds, abs=0.3)
+    assert record["talk_seconds"] == pytest.approx(call.talk_seconds, abs=1.0)
     assert [leg["sip_call_id"] for leg in record["legs"]] == [call.call_id, target.call_id]
     assert all(leg["answered_at"] for leg in record["legs"])
 
@@ -78,7 +78,7 @@ async def test_its_recording_is_stereo_with_the_caller_left_and_as_long_as_the_t
     await eventually(file.exists)
     with wave.open(str(file), "rb") as sound:
         assert (sound.getnchannels(), sound.getframerate(), sound.getsampwidth()) == (2, 8000, 2)
-        assert sound.getnframes() / 8000 == pytest.approx(record["talk_seconds"], abs=0.3)
+        assert sound.getnframes() / 8000 == pytest.approx(record["talk_seconds"], abs=1.0)
         sides = np.frombuffer(sound.readframes(sound.getnframes()), "<i2").reshape(-1, 2).astype(np.float64)
     assert strongest(sides[2400:-2400, 0]) == pytest.approx(CALLER, abs=5)
     assert strongest(sides[2400:-2400, 1]) == pytest.approx(SHOP, abs=5)

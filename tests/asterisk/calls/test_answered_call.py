@@ -41,9 +41,11 @@ async def test_caller_hears_the_numbers_ringback_until_connected_and_is_answered
     answered = caller.answered_at - caller.started_at
     ringback = heard(caller.recording, TONES["test/ringback"])
     assert ringback
-    assert ringback[0].start < 0.5
+    rang_until = caller.started_at + ringback[-1].end
+    assert caller.started_at + ringback[0].start < target.answered_at
     assert ringback[-1].end <= answered + 0.1
-    assert ringback[-1].end >= answered - 0.1, "silence between ringback and talk"
+    whisper = heard(target.recording, TONES["test/whisper"])
+    assert rang_until >= target.started_at + whisper[-1].end - 0.1, "silence between ringback and talk"
     shop_heard = heard(caller.recording, SHOP)
     assert shop_heard
     assert shop_heard[0].start >= answered - 0.05
@@ -77,8 +79,8 @@ async def test_both_hear_each_other_after_the_connection_and_not_before(rig: Rig
     at_target = heard(target.recording, CALLER)
     assert at_target
     assert at_target[0].start >= connected_at_target - 0.05
-    assert at_target[-1].seconds == pytest.approx(1.5, abs=0.3)
-    assert heard(caller.recording, SHOP)[-1].seconds == pytest.approx(1.5, abs=0.3)
+    assert at_target[-1].seconds == pytest.approx(caller.talk_seconds, abs=1.0)
+    assert heard(caller.recording, SHOP)[-1].seconds == pytest.approx(caller.talk_seconds, abs=1.0)
 
 
 @pytest.mark.parametrize("ends_it", ["caller", "shop"])
@@ -95,7 +97,7 @@ async def test_whoever_hangs_up_ends_both_legs_and_is_written_down(rig: Rig, car
     record = await rig.record(caller.call_id)
     assert record.result is Result.ANSWERED
     assert record.ended_by is (Side.CALLER if ends_it == "caller" else Side.TARGET)
-    assert record.talk_seconds == pytest.approx(caller.talk_seconds, abs=0.2)
+    assert record.talk_seconds == pytest.approx(caller.talk_seconds, abs=1.0)
     assert record.number == "050712345678"
     assert record.caller == "01012345678"
     assert record.target == "0212345678"
@@ -141,7 +143,7 @@ class TestRecording:
         assert heard(caller.recording, TONES["ko/recording-notice-target"]) == []
         assert record.recording is not None
         left, right = _stereo(rig, str(record.call_id))
-        assert len(left) / 8000 == pytest.approx(record.talk_seconds, abs=0.5)
+        assert len(left) / 8000 == pytest.approx(record.talk_seconds, abs=1.0)
         assert _power(left, CALLER) > 50 * _power(left, SHOP)
         assert _power(right, SHOP) > 50 * _power(right, CALLER)
         for notice in ("ko/recording-notice", "ko/recording-notice-target", "test/whisper", "test/ringback"):
