@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from aiohttp import WSMsgType, web
 
+from tests.eventually import PATIENCE
 from tests.loopback import ANY_PORT
 
 
@@ -66,7 +67,7 @@ class FakeAri:
 
     async def connected(self, times: int = 1) -> web.WebSocketResponse:
         """The newest event socket, when there have been as many."""
-        async with asyncio.timeout(5), self._changed:
+        async with asyncio.timeout(PATIENCE), self._changed:
             await self._changed.wait_for(lambda: len(self.sockets) >= times)
         return self.sockets[-1]
 

@@ -20,6 +20,7 @@ from engine.sandbox import g711
 from engine.sandbox.sdp import Codec
 from engine.settings import PRODUCT_FILES
 from engine.trunks.model import Trunk
+from tests.eventually import PATIENCE
 from tests.plain_sip import Call, Telephone
 from tests.real_asterisk import RunningAsterisk, start_asterisk
 from tests.tones import strongest, tone, write_audio
@@ -67,7 +68,7 @@ async def ringback(asterisk: RunningAsterisk) -> AsyncIterator[Ringback]:
     async with Ari(*access) as ari:
         ringback = Ringback(ari, music)
         serving = asyncio.ensure_future(ringback.serve(Connection(*access), ready))
-        await asyncio.wait_for(ready.wait(), 10)
+        await asyncio.wait_for(ready.wait(), PATIENCE)
         yield ringback
         serving.cancel()
         with suppress(asyncio.CancelledError):

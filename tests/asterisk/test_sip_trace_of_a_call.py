@@ -8,6 +8,7 @@ from pathlib import Path
 from engine.asterisk.sip_trace import SipTrace, find
 from engine.foundation.clock import SystemClock
 from engine.trunks.model import Trunk
+from tests.eventually import PATIENCE
 from tests.plain_sip import Telephone
 from tests.real_asterisk import loopback, start_asterisk
 
@@ -31,7 +32,7 @@ async def test_both_legs_are_found_by_their_call_ids_in_order(tmp_path: Path) ->
                 place = {"endpoint": "PJSIP/0212345678@shop", "context": "dari-incoming", "extension": "1"}
                 await ari.post("/ari/channels", params=place)
                 call = await caller.call(asterisk.sip_address, "05071234567")
-                invite = await asyncio.wait_for(answering, 10)
+                invite = await asyncio.wait_for(answering, PATIENCE)
         other = next(line[9:] for line in invite.split("\r\n") if line.startswith("Call-ID: "))
         await asyncio.sleep(0.2)
         trace.write()

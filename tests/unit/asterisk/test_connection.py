@@ -12,6 +12,7 @@ import structlog
 
 from engine.asterisk.connection import Connected, Connection, Disconnected
 from engine.asterisk.events import ApplicationReplaced, BridgeDestroyed, Event
+from tests.eventually import PATIENCE
 from tests.fake_ari import FakeAri
 
 BRIDGE = '{"type":"BridgeDestroyed","application":"dari-n1","bridge":{"id":"%s","technology":"","bridge_type":""}}'
@@ -25,7 +26,7 @@ async def reading(connection: Connection) -> AsyncIterator[Next]:
     async with aclosing(connection.events()) as events:  # type: ignore[type-var]
 
         async def following() -> Event | Connected | Disconnected:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENCE):
                 return await anext(events)
 
         yield following
@@ -121,7 +122,7 @@ async def test_refusal_is_logged_once_however_often_it_comes_again(status: int, 
         connection = connection_to(server)
         with structlog.testing.capture_logs() as logged:
             async with reading(connection) as following:
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(PATIENCE):
                     waiting = asyncio.ensure_future(following())
                     while len(server.seen) < 3:
                         await asyncio.sleep(0.02)

@@ -11,6 +11,7 @@ import structlog
 from engine.asterisk.commands import ChannelGone, OutcomeUnknown
 from engine.asterisk.manager import Manager
 from engine.foundation.errors import Invalid, NotAllowed, NotFound, TryLater
+from tests.eventually import PATIENCE
 from tests.fake_ami import Action, FakeAmi
 
 SECRET = "never-to-be-seen"
@@ -21,7 +22,7 @@ def manager_of(server: FakeAmi, timeout: float = 5.0, heartbeat: float = 4.0) ->
 
 
 async def until_connected(manager: Manager) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         while not manager.connected:
             await asyncio.sleep(0.01)
 
@@ -97,7 +98,7 @@ async def test_peer_that_has_fallen_silent_is_given_up_and_connected_again() -> 
     async with (
         FakeAmi(deaf_to_the_first_ping) as server,
         manager_of(server, timeout=0.05, heartbeat=0.02),
-        asyncio.timeout(5),
+        asyncio.timeout(PATIENCE),
     ):
         while server.names()[:3] != ["Login", "Ping", "Login"]:
             await asyncio.sleep(0.01)

@@ -15,6 +15,7 @@ import pytest
 from engine.events.call_log import CallEvent, CallEventKind, CallLog
 from engine.events.call_log_reader import follow, read
 from engine.foundation.phone_number import PhoneNumber
+from tests.eventually import PATIENCE
 
 START = datetime(2026, 11, 21, 17, 0, tzinfo=UTC)
 
@@ -52,7 +53,7 @@ def seconds(events: list[CallEvent]) -> list[int]:
 
 
 async def take(events: AsyncIterator[CallEvent], count: int) -> list[int]:
-    return [(await asyncio.wait_for(anext(events), 5)).call_id.int for _ in range(count)]
+    return [(await asyncio.wait_for(anext(events), PATIENCE)).call_id.int for _ in range(count)]
 
 
 def test_the_logs_of_all_writers_come_in_time_order(tmp_path: Path, log: Open) -> None:

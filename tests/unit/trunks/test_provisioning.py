@@ -9,6 +9,7 @@ from engine.foundation.errors import TryLater
 from engine.foundation.tasks import Tasks
 from engine.trunks.model import Trunk
 from engine.trunks.provisioning import TrunkProvisioning
+from tests.eventually import PATIENCE
 
 CARRIER = Trunk(name="carrier", match=("203.0.113.5",), contact="sip:203.0.113.5")
 
@@ -51,7 +52,7 @@ async def test_a_reload_that_did_not_get_through_is_tried_again_without_another_
     tasks = Tasks("test")
     tasks.start("provisioning", provisioning.keep_trying())
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             await asterisk.reloaded.wait()
     finally:
         await tasks.close()
@@ -67,7 +68,7 @@ async def test_a_file_that_cannot_be_written_is_written_once_it_can_be(tmp_path:
     tasks = Tasks("test")
     tasks.start("provisioning", provisioning.keep_trying())
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             await asterisk.reloaded.wait()
     finally:
         await tasks.close()
