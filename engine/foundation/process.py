@@ -45,6 +45,12 @@ class Process(msgspec.Struct, frozen=True, kw_only=True):
             return None
         return cls(pid=pid, started=int(fields[_STARTED]), boot=_boot())
 
+    @classmethod
+    def of_child(cls, pid: int) -> Process | None:
+        """Our child, which may have ended already; None once it was reaped."""
+        fields = _stat(pid)
+        return cls(pid=pid, started=int(fields[_STARTED]), boot=_boot()) if fields else None
+
     def open(self) -> int | None:
         """A pidfd of it, which the caller closes; None when it has ended."""
         try:

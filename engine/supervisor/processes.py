@@ -56,10 +56,9 @@ def start_process(name: str, command: Sequence[str], environment: Mapping[str, s
         )
     except OSError as error:
         raise Invalid(f"{name}: {program} cannot be started ({error.strerror}); check the file and {log}") from None
-    process = Process.of(pid)
+    process = Process.of_child(pid)  # one that ends at once has started too: whoever awaits it is told
     if process is None:
-        reap(pid)
-        raise Invalid(f"{name}: {program} ended at once; see {log}")
+        raise Invalid(f"{name}: {program} was reaped by somebody else; see {log}")
     return process
 
 

@@ -14,7 +14,7 @@ import pytest
 from engine.foundation.errors import Invalid
 from engine.foundation.process import PidFile, Process, read_pid_file, write_pid_file
 from engine.supervisor import processes
-from engine.supervisor.processes import end_process, ended, find_part, last_line, start_process
+from engine.supervisor.processes import end_process, ended, find_part, last_line, reap, start_process
 
 SLEEP = "import time; time.sleep(60)"
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
@@ -38,6 +38,17 @@ async def test_how_a_child_ended_is_told_and_no_zombie_stays(tmp_path: Path) -> 
     killed = start(SLEEP, tmp_path)
     killed.send(signal.SIGKILL)
     assert await ended(killed) == "killed by SIGKILL"
+
+
+def test_a_child_that_ended_before_anybody_looked_was_a_process_too() -> None:
+    pid = os.posix_spawn(sys.executable, [sys.executable, "-c", "raise SystemExit(3)"], os.environ)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    assert Process.of(pid) is None
+    child = Process.of_child(pid)
+    assert child is not None
+    assert not child.lives
+    assert reap(pid) == "exit code 3"
+    assert Process.of_child(pid) is None
 
 
 async def test_the_end_of_a_process_that_is_no_child_is_noticed(tmp_path: Path) -> None:
