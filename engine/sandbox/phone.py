@@ -83,7 +83,7 @@ class TargetLeg(Leg):
     def _take_request(self, request: Request, source: Endpoint, instant: float) -> None:
         if request is self.invite:
             self._insist("behaviour", self._behave())
-        elif isinstance(self.behaviour, Silent):
+        elif isinstance(self.behaviour, Silent) or _is_repeated(request, self.invite):
             return
         elif request.method == "CANCEL" and self.answered_at is None:
             self._take_cancel(request, source, instant)
@@ -165,3 +165,8 @@ class TargetLeg(Leg):
         self.hung_up_here = True
         self._answer(self.invite, code, self._source, extra=extra)
         self._end(time.monotonic(), ())
+
+
+def _is_repeated(request: Request, invite: Request) -> bool:
+    """Whether it is the INVITE again, said before our first answer to it was out."""
+    return (request.method, request.via.branch) == (invite.method, invite.via.branch)
