@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
@@ -17,6 +18,7 @@ import msgspec
 from yarl import URL
 
 from engine.asterisk.events import Bridge, Channel
+from engine.asterisk.media import MEDIA_FORMAT, MediaLine, MediaSocket
 from engine.asterisk.newcomers import Newcomers
 from engine.asterisk.operations import Operation
 from engine.foundation.errors import Conflict, GaveUp, Invalid, NotAllowed, NotFound, TryLater
@@ -113,6 +115,10 @@ class Ari:
     async def version(self) -> str:
         """Asterisk's version, like 22.10.1."""
         return (await self._ask(Operation.INFO, _Info, only="system")).system.version
+
+    async def set_global(self, name: str, value: str) -> None:
+        """Sets a global variable of the dialplan."""
+        await self._do(Operation.SET_GLOBAL, variable=name, value=value)
 
     async def app(self) -> Application:
         """What our application owns. Raises NotFound while it is not connected and owns nothing."""
@@ -219,6 +225,65 @@ class Ari:
         """Ends a sound; ended already is done."""
         await self._do_unless_gone(Operation.STOP_PLAYBACK, playbackId=playback)
 
+    async def record_channel(self, channel: str, name: str, *, longest: int, silence: int, end_key: str = "#") -> None:
+        """Records what comes from a channel in no bridge into `name`.wav in the spool's `recording` folder.
+
+        Ends after `longest` seconds, `silence` seconds without sound, `end_key`, or with the channel; RecordingFinished
+        tells it.
+        """
+        await self._do(
+            Operation.RECORD,
+            channelId=channel,
+            name=name,
+            format="wav",
+            maxDurationSeconds=longest,
+            maxSilenceSeconds=silence,
+            ifExists="overwrite",
+            terminateOn=end_key,
+        )
+
+    async def snoop(self, channel: str, snoop: str, *, whisper: str = "none") -> None:
+        """A channel `snoop` of the application's that hears what `channel` hears and says.
+
+        What is said into it is heard by nobody (`whisper` none), by the party on `channel` (out), or by that party and
+        whoever it talks to (both). It ends with `channel`. StasisStart tells when it takes commands.
+        """
+        await self._do(
+            Operation.SNOOP, channelId=channel, snoopId=snoop, spy="both", whisper=whisper, app=self.app_name
+        )
+
+    async def external_media(self, channel: str) -> str:
+        """A channel of the application's whose sound goes over a WebSocket; what `open_media` wants.
+
+        It ends when that socket does; one that nobody opens stays.
+        """
+        made = await self._ask(
+            Operation.EXTERNAL_MEDIA,
+            Channel,
+            channelId=channel,
+            app=self.app_name,
+            external_host="INCOMING",
+            transport="websocket",
+            encapsulation="none",
+            connection_type="server",
+            format=MEDIA_FORMAT,
+        )
+        return made.channelvars.get("MEDIA_WEBSOCKET_CONNECTION_ID", "")
+
+    async def open_media(self, connection: str) -> MediaLine:
+        """The sound of a channel that `external_media` made. Raises TryLater when it is not to be had."""
+        try:
+            async with asyncio.timeout(self._timeout):
+                socket = await self._session.ws_connect(
+                    URL(f"{self._url}/media/{quote(connection, safe='')}", encoded=True),
+                    protocols=("media",),
+                    heartbeat=10.0,
+                    timeout=aiohttp.ClientWSTimeout(ws_close=1.0),
+                )
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise TryLater(f"Asterisk gives no sound over its WebSocket: {str(error) or 'no answer'}") from None
+        return MediaSocket(socket)
+
     async def start_music(self, channel: str, music_class: str) -> None:
         """Plays a music class over and over until stopped, or until the channel enters a bridge."""
         await self._do(Operation.START_MUSIC, channelId=channel, mohClass=music_class)
@@ -267,6 +332,11 @@ class Ari:
     async def add_to_bridge(self, bridge: str, *channels: str) -> None:
         """Connects the channels. Raises ChannelGone, NotInApplication, or NotFound for the bridge."""
         await self._do(Operation.ADD_TO_BRIDGE, bridgeId=bridge, channel=list(channels))
+
+    async def remove_from_bridge(self, bridge: str, channel: str) -> None:
+        """Takes a channel out; it takes commands of its own again when this returns. Done already is done."""
+        with suppress(NotFound, WrongState, NotInApplication, Invalid):  # it, or the bridge, goes or has gone
+            await self._do(Operation.REMOVE_FROM_BRIDGE, bridgeId=bridge, channel=[channel])
 
     async def destroy_bridge(self, bridge: str) -> None:
         """Destroys a bridge; its channels stay. Destroyed already is done."""

@@ -65,6 +65,17 @@ class Playback(msgspec.Struct, frozen=True):
     """queued, playing, continuing, done, failed."""
 
 
+class LiveRecording(msgspec.Struct, frozen=True):
+    """A recording of `target_uri` (channel:ID or bridge:ID)."""
+
+    name: str
+    target_uri: str
+    state: str
+    """recording, done, failed."""
+    cause: str = ""
+    """Why it failed."""
+
+
 class Message(msgspec.Struct, frozen=True, tag=True, tag_field="type", kw_only=True):
     """What every event has: the application that it is told to."""
 
@@ -205,6 +216,18 @@ class PlaybackFinished(Message, frozen=True):
     playback: Playback
 
 
+class RecordingFinished(Message, frozen=True):
+    """A recording of one channel ended, by its own limits or with the channel."""
+
+    recording: LiveRecording
+
+
+class RecordingFailed(Message, frozen=True):
+    """A recording of one channel could not be made (`recording.cause`)."""
+
+    recording: LiveRecording
+
+
 class ApplicationReplaced(Message, frozen=True):
     """Somebody else connected under our application's name; nothing more will come to us."""
 
@@ -229,6 +252,8 @@ Event = (
     | BridgeDestroyed
     | PlaybackStarted
     | PlaybackFinished
+    | RecordingFinished
+    | RecordingFailed
     | ApplicationReplaced
 )
 
@@ -270,6 +295,9 @@ def channel_ids(event: Event) -> tuple[str, ...]:
             told = (event.channel, event.replace_channel)
         case PlaybackStarted() | PlaybackFinished():
             kind, _, target = event.playback.target_uri.partition(":")
+            return (target,) if kind == "channel" else ()
+        case RecordingFinished() | RecordingFailed():
+            kind, _, target = event.recording.target_uri.partition(":")
             return (target,) if kind == "channel" else ()
         case BridgeCreated() | BridgeDestroyed():
             return event.bridge.channels

@@ -1,4 +1,5 @@
-"""Asterisk's manager (AMI), for what ARI lacks: recording while bridged, reload, CLI, the small database.
+"""Asterisk's manager (AMI), for what ARI lacks: recording while bridged, reload, CLI, the small database,
+registrations.
 
 panoramisk speaks the protocol; connecting again, time limits and errors are ours. Left to itself it would send what
 was under way a second time after a reconnect, wait for ever on a dead peer, and write the secret into its log.
@@ -9,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
@@ -37,6 +38,16 @@ class Reply:
     items: tuple[Mapping[str, str], ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """What Asterisk knows of the address behind an endpoint."""
+
+    status: str
+    """Reachable, Unreachable, NonQualified (nobody asks by OPTIONS), Unknown …"""
+    round_trip_ms: float | None = None
+    """How long the last answer to OPTIONS took."""
+
+
 class Manager:
     """One manager connection. `async with` opens it and keeps it; it connects again for ever.
 
@@ -55,11 +66,16 @@ class Manager:
         self._timeout = timeout
         self._heartbeat = heartbeat
         self._line: _Line | None = None
+        self._told: dict[str, Callable[[], None]] = {}
         self._tasks = Tasks("manager")
 
     @property
     def connected(self) -> bool:
         return self._line is not None
+
+    def tell_of(self, event: str, told: Callable[[], None]) -> None:
+        """Calls `told` at every event of that name (of the class system) from the next connection on."""
+        self._told[event] = told
 
     async def connect(self) -> None:
         """Starts connecting and returns after the first attempt, whether it succeeded or not."""
@@ -83,6 +99,10 @@ class Manager:
     async def record(self, channel_name: str, file: str, options: str) -> None:
         """Starts MixMonitor on a channel (by name: PJSIP/trunk-00000001). Raises ChannelGone."""
         await self.action("MixMonitor", Channel=channel_name, File=file, Options=options)
+
+    async def silence_recording(self, channel_name: str, silent: bool) -> None:
+        """Has MixMonitor write silence for both sides, or sound again. Raises ChannelGone."""
+        await self.action("MixMonitorMute", Channel=channel_name, Direction="both", State="1" if silent else "0")
 
     async def stop_recording(self, channel_name: str) -> None:
         """Ends MixMonitor. Raises ChannelGone; Invalid when nothing was being recorded."""
@@ -110,6 +130,31 @@ class Manager:
         with suppress(NotFound):
             await self.action("DBDel", Family=family, Key=key)
 
+    async def contact(self, endpoint: str) -> Contact | None:
+        """The contact of an endpoint that has one; None: it has none, or there is no such endpoint."""
+        try:
+            reply = await self.action("PJSIPShowEndpoint", Endpoint=endpoint)
+        except Invalid:
+            return None
+        found = next((item for item in reply.items if item.get("Event") == "ContactStatusDetail"), None)
+        if found is None:
+            return None
+        trip = found.get("RoundtripUsec", "")
+        return Contact(found.get("Status", ""), int(trip) / 1000 if trip.isdigit() else None)
+
+    async def registrations(self) -> dict[str, str]:
+        """Our registrations' status by name: Registered, Unregistered, Rejected, Stopped …"""
+        try:
+            reply = await self.action("PJSIPShowRegistrationsOutbound")
+        except Invalid:  # so it says that there is none
+            return {}
+        # Nothing else of it leaves here: the listing has the passwords in it.
+        return {item["ObjectName"]: item.get("Status", "") for item in reply.items if "ClientUri" in item}
+
+    async def register_again(self, registration: str) -> None:
+        """Registers anew at once: Asterisk by itself takes a changed password only when it is due. Raises Invalid."""
+        await self.action("PJSIPRegister", Registration=registration)
+
     async def core_status(self) -> Mapping[str, str]:
         """CoreCurrentCalls, CoreStartupDate, CoreStartupTime, CoreReloadDate, CoreReloadTime."""
         return (await self.action("CoreStatus")).fields
@@ -123,7 +168,7 @@ class Manager:
     async def _stay_connected(self, tried: asyncio.Event) -> None:
         wait = _FIRST_WAIT
         while True:
-            line = _Line(*self._address)
+            line = _Line(*self._address, self._told)
             try:
                 await line.open(self._user, self._secret, self._timeout)
                 self._line, wait = line, _FIRST_WAIT
@@ -158,7 +203,7 @@ class _All:
 class _Line(panoramisk.Manager):  # type: ignore[misc] # panoramisk has no types
     """One connection: never connects again by itself, and tells when it is lost."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, told: Mapping[str, Callable[[], None]]) -> None:
         # Its messages may hold secrets and numbers (the whole action is logged when sending fails).
         logging.getLogger("panoramisk").setLevel(logging.CRITICAL + 1)
         super().__init__(
@@ -168,6 +213,9 @@ class _Line(panoramisk.Manager):  # type: ignore[misc] # panoramisk has no types
             ping_delay=_NEVER,
             forgetable_actions=_All(),
         )
+        for event, tell in told.items():
+            self.register_event(event, lambda _manager, _event, tell=tell: tell())
+        self._events = "system" if told else "off"
         self._lost = asyncio.Event()
         self._waiting: set[asyncio.Future[Any]] = set()
 
@@ -181,7 +229,7 @@ class _Line(panoramisk.Manager):  # type: ignore[misc] # panoramisk has no types
             reason = str(error) or "no answer"
             raise TryLater(f"no manager (AMI) at {host}:{port}: {reason}; is Asterisk running?") from None
         try:
-            await self.ask("Login", {"Username": user, "Secret": secret, "Events": "off"}, timeout)
+            await self.ask("Login", {"Username": user, "Secret": secret, "Events": self._events}, timeout)
         except Invalid:
             raise NotAllowed(
                 f"the manager (AMI) at {host}:{port} refuses the user {user} or its secret; "

@@ -10,6 +10,8 @@ class Operation(Enum):
 
     INFO = ("GET", "/asterisk/info", ("only",))
 
+    SET_GLOBAL = ("POST", "/asterisk/variable", ("variable", "value"))
+
     APPLICATION = ("GET", "/applications/{applicationName}")
     SET_EVENT_FILTER = ("PUT", "/applications/{applicationName}/eventFilter", ("filter",))
     SUBSCRIBE = ("POST", "/applications/{applicationName}/subscription", ("eventSource",))
@@ -27,6 +29,17 @@ class Operation(Enum):
     PROGRESS = ("POST", "/channels/{channelId}/progress")
     HANG_UP = ("DELETE", "/channels/{channelId}", ("reason_code",))
     PLAY = ("POST", "/channels/{channelId}/play/{playbackId}", ("media",))
+    RECORD = (
+        "POST",
+        "/channels/{channelId}/record",
+        ("name", "format", "maxDurationSeconds", "maxSilenceSeconds", "ifExists", "terminateOn"),
+    )
+    SNOOP = ("POST", "/channels/{channelId}/snoop/{snoopId}", ("spy", "whisper", "app", "appArgs"))
+    EXTERNAL_MEDIA = (
+        "POST",
+        "/channels/externalMedia",
+        ("channelId", "app", "external_host", "transport", "encapsulation", "connection_type", "format"),
+    )
     START_MUSIC = ("POST", "/channels/{channelId}/moh", ("mohClass",))
     STOP_MUSIC = ("DELETE", "/channels/{channelId}/moh")
     GET_VARIABLES = ("GET", "/channels/{channelId}/variables", ("variables",))
@@ -40,6 +53,7 @@ class Operation(Enum):
     BRIDGES = ("GET", "/bridges")
     CREATE_BRIDGE = ("POST", "/bridges/{bridgeId}", ("type",))
     ADD_TO_BRIDGE = ("POST", "/bridges/{bridgeId}/addChannel", ("channel",))
+    REMOVE_FROM_BRIDGE = ("POST", "/bridges/{bridgeId}/removeChannel", ("channel",))
     DESTROY_BRIDGE = ("DELETE", "/bridges/{bridgeId}")
 
     def __init__(self, method: str, path: str, parameters: tuple[str, ...] = ()) -> None:

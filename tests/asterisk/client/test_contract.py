@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from uuid import uuid4
 
 import pytest
@@ -21,10 +21,11 @@ from engine.asterisk.events import (
     StasisEnd,
     StasisStart,
 )
+from engine.asterisk.media import FRAME, MediaLine
 from engine.foundation.errors import Invalid, NotFound
 from engine.foundation.tasks import Tasks
 from engine.sandbox.phone import Answers, Behaviour, Busy, NeverAnswers, Rejects, Rings
-from tests.contract_worlds import LONG, MISSING, NUMBER, SHORT, World
+from tests.contract_worlds import LONG, MISSING, NUMBER, PATIENCE, SHORT, World
 from tests.eventually import eventually
 
 
@@ -348,6 +349,20 @@ async def test_music_ends_by_itself_in_a_bridge(world: World) -> None:
     await world.inbox.next(ChannelEnteredBridge, channel)
 
 
+async def test_whoever_is_taken_out_of_a_bridge_can_be_played_to_at_once(world: World) -> None:
+    bridge, playback = fresh("b"), fresh("p")
+    channel, _ = await world.incoming()
+    await world.ari.answer(channel)
+    await world.ari.create_bridge(bridge)
+    await world.ari.add_to_bridge(bridge, channel)
+    await world.ari.remove_from_bridge(bridge, channel)
+    await world.ari.destroy_bridge(bridge)
+    await world.ari.play(channel, world.sound(SHORT), playback)
+    finished = await world.inbox.next(PlaybackFinished, channel)
+    assert (finished.playback.id, finished.playback.state) == (playback, "done")
+    await world.ari.remove_from_bridge(bridge, channel)  # done already is done
+
+
 # What cannot be done
 
 
@@ -444,3 +459,62 @@ async def test_write_probe_passes_and_leaves_nothing(world: World) -> None:
         return await world.ari.bridges() == []
 
     await eventually(nothing_is_left)
+
+
+# Listening
+
+
+async def listener(world: World, bridge: str, target: str) -> tuple[str, str, MediaLine]:
+    """Spy channel and media channel of somebody who hears `target`, and their line."""
+    spy, media = fresh("l"), fresh("m")
+    line = await world.ari.open_media(await world.ari.external_media(media))
+    await world.ari.snoop(target, spy)
+    for channel in (spy, media):
+        await world.inbox.next(StasisStart, channel)
+    await world.ari.create_bridge(bridge)
+    await world.ari.add_to_bridge(bridge, spy, media)
+    return spy, media, line
+
+
+async def test_listener_gets_frames_beside_the_call(world: World) -> None:
+    talk, beside, target = fresh("b"), fresh("lb"), fresh("t")
+    channel, caller = await world.bridged(talk, target)
+    spy, media, line = await listener(world, beside, target)
+    frames = [frame async for frame in first(line, 10)]
+    assert {len(frame) for frame in frames} == {FRAME}
+    members = {one.id: set(one.channels) for one in await world.ari.bridges()}
+    assert members == {talk: {channel, target}, beside: {spy, media}}
+    await line.close()
+    await world.inbox.next(StasisEnd, media)
+    assert media not in {one.id for one in await world.ari.channels()}
+    await world.hung_up(spy)
+    await world.ari.destroy_bridge(beside)
+    await caller.hang_up()
+
+
+async def test_spy_ends_with_its_channel_and_the_line_with_its_own(world: World) -> None:
+    talk, beside, target = fresh("b"), fresh("lb"), fresh("t")
+    _, caller = await world.bridged(talk, target)
+    spy, media, line = await listener(world, beside, target)
+    await world.ari.hang_up(target, 16)
+    await world.inbox.next(StasisEnd, spy)
+    await world.ari.hang_up(media, 16)
+    async with asyncio.timeout(PATIENCE):
+        assert all(len(frame) == FRAME for frame in [frame async for frame in line.frames()])
+    await line.close()
+    await world.ari.destroy_bridge(beside)
+    await caller.hang_up()
+
+
+async def test_nobody_spies_on_a_channel_that_is_gone(world: World) -> None:
+    with pytest.raises(ChannelGone):
+        await world.ari.snoop(fresh("gone"), fresh("l"))
+
+
+async def first(line: MediaLine, count: int) -> AsyncIterator[bytes]:
+    """The next frames of a line."""
+    async for frame in line.frames():
+        yield frame
+        count -= 1
+        if not count:
+            return

@@ -145,3 +145,14 @@ async def test_neither_secret_nor_numbers_reach_any_log(caplog: pytest.LogCaptur
     for text in (caplog.text, str(logged)):
         assert SECRET not in text
         assert "01012345678" not in text
+
+
+async def test_events_are_asked_for_only_when_somebody_wants_them() -> None:
+    async with FakeAmi() as server:
+        async with manager_of(server):
+            pass
+        told = manager_of(server)
+        told.tell_of("ContactStatus", lambda: None)
+        async with told:
+            pass
+        assert [action["Events"] for action in server.actions if action["Action"] == "Login"] == ["off", "system"]
