@@ -1,5 +1,7 @@
 """The carrier of the sandbox: callers and shops behind one SIP address, as a trunk's other end. It believes no one.
 
+Its front desk (`desk`) takes registrations, asks for passwords when told to, and answers OPTIONS.
+
 async with Carrier("127.0.0.2", 5070, ("127.0.0.1", 5060)) as carrier:
     shop = carrier.shop("0212345678", Answers(after_seconds=2))
     caller = await carrier.call("05071234567", tone=500)
@@ -19,6 +21,7 @@ from engine.foundation.errors import GaveUp, Invalid
 from engine.sandbox import sip
 from engine.sandbox.caller import Call, CallerLeg
 from engine.sandbox.datagram import Endpoint
+from engine.sandbox.front_desk import FrontDesk
 from engine.sandbox.line import Habits, Line
 from engine.sandbox.phone import Behaviour, Rejects, TargetLeg
 from engine.sandbox.rtp import Sound
@@ -68,6 +71,7 @@ class Carrier:
         self.callers: list[CallerLeg] = []
         self.targets: list[TargetLeg] = []
         self.stray: list[Stray] = []
+        self.desk = FrontDesk()
         self._wanted: Endpoint = (ip, port)
         self._dari = dari_address
         self._habits = habits or Habits()
@@ -159,7 +163,17 @@ class Carrier:
         elif leg := self._legs.get(message.call_id):
             leg.receive(message, source, instant)
         elif isinstance(message, Request) and message.method == "INVITE" and not message.to_tag:
-            self._ring(message, source, instant, data)
+            held_up = self.desk.hold_up(message, source)
+            if held_up is None:
+                self._ring(message, source, instant, data)
+            else:
+                self._send_back(held_up, message, source)
+        elif isinstance(message, Request) and message.method in ("OPTIONS", "REGISTER"):
+            answer = self.desk.answer(message, source)
+            if answer is not None:
+                self._send_back(answer, message, source)
+        elif isinstance(message, Request) and message.method == "ACK" and message.call_id in self.desk.challenged:
+            pass  # it ends what asked for the password
         else:
             self._take_stranger(message, source, instant, data)
 
@@ -175,13 +189,13 @@ class Carrier:
             shop.ring(leg)
 
     def _take_stranger(self, message: Request | Response, source: Endpoint, instant: float, data: bytes) -> None:
-        is_check = isinstance(message, Request) and message.method == "OPTIONS"
-        if not is_check:
-            self.stray.append(Stray(instant, source, data, "it belongs to no call"))
+        self.stray.append(Stray(instant, source, data, "it belongs to no call"))
         if isinstance(message, Request) and message.method != "ACK":
-            answer = sip.response_to(message, 200 if is_check else 481, source, sip.new_tag())
-            port = source[1] if "rport" in message.via.parameters else message.via.port
-            self._open.socket.send(answer.build(), (source[0], port))
+            self._send_back(sip.response_to(message, 481, source, sip.new_tag()), message, source)
+
+    def _send_back(self, answer: Response, request: Request, source: Endpoint) -> None:
+        port = source[1] if "rport" in request.via.parameters else request.via.port
+        self._open.socket.send(answer.build(), (source[0], port))
 
 
 def _dialled(invite: Request) -> str:

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
-from ipaddress import IPv4Network
 from itertools import combinations
 
 from engine.foundation.errors import Invalid
-from engine.trunks.model import Trunk
+from engine.trunks.model import Login, Trunk
+from engine.trunks.terms import check, network_of
 
 CONTEXT = "dari-incoming"
 """The dialplan context that calls from trunks enter."""
 
-_NAME = re.compile(r"[A-Za-z0-9-]{1,32}")
-_CONTACT = re.compile(r"sip:[A-Za-z0-9.-]{1,253}(?::(?P<port>[0-9]{1,5}))?")
-_SIP_PORT = 5060
-_WIDEST = 16
-"""The shortest network prefix that a trunk may match."""
+_REGISTRATION_SECONDS = 300
+"""How long a registration holds; it is renewed before."""
+_ASKED_AGAIN = 30
+"""Seconds after which a registration that failed, for whatever reason, is tried again."""
+_ANSWERED_WITHIN = 3
+"""Seconds within which OPTIONS are to be answered."""
+_FOR_EVER = 1_000_000
 
 _HEAD = """\
 ; Written by Dari from `dari trunk`; changes made here are lost.
@@ -48,19 +49,52 @@ rtp_timeout_hold = 600
 _TRUNK = """
 [{name}](dari_trunk)
 aors = {name}
-trust_id_inbound = {trusted}
+{outbound_auth}trust_id_inbound = {trusted}
 trust_id_outbound = {trusted}
 send_pai = {trusted}
 
 [{name}]
 type = aor
 contact = {contact}
-
+{qualify}
 [{name}]
 type = identify
 endpoint = {name}
 srv_lookups = no
 {matches}
+"""
+
+_QUALIFY = """\
+; Any answer counts: many carriers refuse OPTIONS and are there all the same.
+qualify_frequency = {every}
+qualify_timeout = {within}
+"""
+
+_LOGIN = """
+[{name}]
+type = auth
+auth_type = digest
+username = {user}
+password = {password}
+realm = {realm}
+"""
+
+_REGISTRATION = """
+[{name}]
+type = registration
+transport = transport-udp
+outbound_auth = {name}
+server_uri = {contact}
+client_uri = sip:{user}@{host}
+contact_user = {contact_user}
+expiration = {seconds}
+max_random_initial_delay = 0
+; A registration is never given up: Asterisk alone would stop at the first refusal.
+retry_interval = {again}
+forbidden_retry_interval = {again}
+fatal_retry_interval = {again}
+max_retries = {for_ever}
+auth_rejection_permanent = no
 """
 
 _STRANGERS = """
@@ -69,24 +103,6 @@ _STRANGERS = """
 type = acl
 deny = 0.0.0.0/0
 {permits}"""
-
-
-def check(trunk: Trunk) -> None:
-    """Raises Invalid when a field of `trunk` cannot be written into Asterisk's file."""
-    if not _NAME.fullmatch(trunk.name):
-        raise Invalid(f"trunk name: {trunk.name!r} must be 1 to 32 letters, digits or hyphens")
-    contact = _CONTACT.fullmatch(trunk.contact)
-    if not contact or not 1 <= int(contact["port"] or _SIP_PORT) <= 65535:
-        raise Invalid(
-            f"trunk {trunk.name}: contact {trunk.contact!r} must be a SIP URI without user, like sip:203.0.113.5:5060"
-        )
-    if not trunk.match:
-        raise Invalid(f"trunk {trunk.name}: match is empty; name the addresses that its calls come from")
-    for match in trunk.match:
-        if _network(trunk, match).prefixlen < _WIDEST:
-            raise Invalid(
-                f"trunk {trunk.name}: match {match!r} takes in strangers; name a network of /{_WIDEST} or smaller"
-            )
 
 
 def pjsip_text(trunks: Iterable[Trunk], media_address: str = "") -> str:
@@ -107,26 +123,48 @@ def pjsip_text(trunks: Iterable[Trunk], media_address: str = "") -> str:
 
 
 def _trunk_text(trunk: Trunk) -> str:
-    return _TRUNK.format(
+    text = _TRUNK.format(
         name=trunk.name,
         contact=trunk.contact,
         trusted="yes" if trunk.trusted else "no",
+        outbound_auth=f"outbound_auth = {trunk.name}\n" if trunk.login else "",
+        qualify=_QUALIFY.format(every=trunk.options_seconds, within=min(trunk.options_seconds, _ANSWERED_WITHIN))
+        if trunk.options_seconds
+        else "",
         matches="\n".join(f"match = {match}" for match in trunk.match),
+    )
+    if trunk.login is None:
+        return text
+    text += _LOGIN.format(
+        name=trunk.name,
+        user=_escaped(trunk.login.user),
+        password=_escaped(trunk.login.password),
+        realm=_escaped(trunk.login.realm),
+    )
+    return text + _registration_text(trunk, trunk.login) if trunk.register else text
+
+
+def _registration_text(trunk: Trunk, login: Login) -> str:
+    return _REGISTRATION.format(
+        name=trunk.name,
+        contact=trunk.contact,
+        user=login.user,
+        host=trunk.contact.removeprefix("sip:"),
+        contact_user=trunk.registered_user,
+        seconds=_REGISTRATION_SECONDS,
+        again=_ASKED_AGAIN,
+        for_ever=_FOR_EVER,
     )
 
 
-def _network(trunk: Trunk, match: str) -> IPv4Network:
-    try:
-        return IPv4Network(match)
-    except ValueError:
-        raise Invalid(
-            f"trunk {trunk.name}: match {match!r} must be an IPv4 address or network, like 203.0.113.0/28"
-        ) from None
+def _escaped(text: str) -> str:
+    """A semicolon would begin a comment."""
+    return text.replace(";", "\\;")
 
 
 def _check_matches(trunks: Iterable[Trunk]) -> None:
     """An address may belong to one trunk only: Asterisk would take whichever it finds first."""
-    claims = [(trunk.name, _network(trunk, match)) for trunk in trunks for match in trunk.match]
+    claims = [(trunk.name, network_of(trunk, match)) for trunk in trunks for match in trunk.match]
     for (name, network), (other, others) in combinations(claims, 2):
         if name != other and network.overlaps(others):
             raise Invalid(f"trunks {name} and {other} both match {network}; calls from there need one trunk")

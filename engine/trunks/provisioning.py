@@ -14,14 +14,20 @@ from engine.trunks.model import Trunk
 from engine.trunks.pjsip import pjsip_text
 
 _FILE = "pjsip_trunks.conf"
+_FOR_ALL, _FOR_US = 0o644, 0o600
 _MODULE = "res_pjsip.so"
 
 log = structlog.get_logger(__name__)
 
 
 def write_trunks(folder: Path, trunks: Iterable[Trunk], media_address: str = "") -> bool:
-    """Writes pjsip_trunks.conf into `folder`; True when it changed, and Asterisk then wants a reload of res_pjsip."""
-    return write_if_changed(folder / _FILE, pjsip_text(trunks, media_address).encode())
+    """Writes pjsip_trunks.conf into `folder`; True when it changed, and Asterisk then wants a reload of res_pjsip.
+
+    With a password in it the file is for its owner alone, as whom Asterisk must then run.
+    """
+    trunks = list(trunks)
+    mode = _FOR_US if any(trunk.login for trunk in trunks) else _FOR_ALL
+    return write_if_changed(folder / _FILE, pjsip_text(trunks, media_address).encode(), mode)
 
 
 class TrunkProvisioning:
@@ -32,15 +38,21 @@ class TrunkProvisioning:
         folder: Path,
         media_address: str,
         reload: Callable[[str], Awaitable[None]],
+        register_again: Callable[[str], Awaitable[None]] | None = None,
         *,
         try_every: float = 5.0,
     ) -> None:
-        """`reload` has Asterisk read a module's files again; `try_every` seconds what failed is tried again."""
+        """`reload` has Asterisk read a module's files again; `register_again` has it register a trunk anew at once.
+
+        `try_every` seconds what failed is tried again.
+        """
         self._folder = folder
         self._media_address = media_address
         self._reload = reload
+        self._register_again = register_again
         self._try_every = try_every
         self._trunks: list[Trunk] = []
+        self._brought: dict[str, Trunk] = {}
         self._reload_owed = True
         self._failed = False
         self._one_at_a_time = asyncio.Lock()
@@ -63,6 +75,7 @@ class TrunkProvisioning:
                 self._reload_owed |= write_trunks(self._folder, self._trunks, self._media_address)
                 if self._reload_owed:
                     await self._reload(_MODULE)
+                    await self._renew_registrations()
                     self._reload_owed = False
                     log.info("trunks brought into Asterisk")
                 self._failed = False
@@ -70,3 +83,11 @@ class TrunkProvisioning:
                 if not self._failed:
                     log.error("trunks not brought into Asterisk, trying again", reason=str(error))
                 self._failed = True
+
+    async def _renew_registrations(self) -> None:
+        """Registers anew where the login changed: a reload alone leaves that until the registration is due."""
+        for trunk in self._trunks:
+            before = self._brought.get(trunk.name)
+            if self._register_again and before and before.register and trunk.register and before.login != trunk.login:
+                await self._register_again(trunk.name)
+        self._brought = {trunk.name: trunk for trunk in self._trunks}

@@ -13,8 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine.foundation.errors import Conflict, Invalid, NotFound
 from engine.trunks import store
-from engine.trunks.model import NumberFormat, Trunk
-from engine.trunks.pjsip import check
+from engine.trunks.model import Login, NumberFormat, Trunk
+from engine.trunks.terms import check
 
 
 class TrunkChange(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,6 +24,19 @@ class TrunkChange(msgspec.Struct, frozen=True, kw_only=True):
     contact: str | UnsetType = UNSET
     number_format: NumberFormat | UnsetType = UNSET
     trusted: bool | UnsetType = UNSET
+    caller_format: NumberFormat | UnsetType | None = UNSET
+    prefix: str | UnsetType = UNSET
+    login: Login | UnsetType | None = UNSET
+    register: bool | UnsetType = UNSET
+    registered_as: str | UnsetType = UNSET
+    outgoing: bool | UnsetType = UNSET
+    priority: int | UnsetType = UNSET
+    max_calls: int | UnsetType | None = UNSET
+    calls_per_second: float | UnsetType | None = UNSET
+    longest_ringing: int | UnsetType | None = UNSET
+    provisional_seconds: float | UnsetType = UNSET
+    early_dtmf: bool | UnsetType = UNSET
+    options_seconds: int | UnsetType = UNSET
 
 
 async def add(connection: AsyncConnection, trunk: Trunk) -> Trunk:
@@ -37,13 +50,10 @@ async def add(connection: AsyncConnection, trunk: Trunk) -> Trunk:
 
 async def change(connection: AsyncConnection, name: str, wanted: TrunkChange) -> Trunk:
     """Changes a trunk; the trunk as it is then. Raises NotFound, Invalid, or Conflict when a network is taken."""
-    found = await store.trunk(connection, name)
-    if found is None:
-        raise _no_such(name)
-    changed = _checked(msgspec.structs.replace(found, **_given(wanted)))
-    await store.update(connection, changed)
-    await _claim(connection, changed)
-    return changed
+    after = _checked(changed(await one(connection, name), wanted))
+    await store.update(connection, after)
+    await _claim(connection, after)
+    return after
 
 
 async def remove(connection: AsyncConnection, name: str) -> None:
@@ -52,13 +62,23 @@ async def remove(connection: AsyncConnection, name: str) -> None:
         raise _no_such(name)
 
 
+async def one(connection: AsyncConnection, name: str) -> Trunk:
+    """The trunk of that name. Raises NotFound."""
+    found = await store.trunk(connection, name)
+    if found is None:
+        raise _no_such(name)
+    return found
+
+
 async def listing(connection: AsyncConnection) -> list[Trunk]:
     """All trunks by name."""
     return await store.all_trunks(connection)
 
 
-def _given(wanted: TrunkChange) -> dict[str, object]:
-    return {name: value for name, value in msgspec.structs.asdict(wanted).items() if value is not UNSET}
+def changed(trunk: Trunk, wanted: TrunkChange) -> Trunk:
+    """`trunk` with what is wanted, unchecked."""
+    given = {name: value for name, value in msgspec.structs.asdict(wanted).items() if value is not UNSET}
+    return msgspec.structs.replace(trunk, **given)
 
 
 def _checked(trunk: Trunk) -> Trunk:

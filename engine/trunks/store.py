@@ -9,24 +9,45 @@ from sqlalchemy import Row, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from engine.trunks.model import NumberFormat, Trunk
+from engine.trunks.model import Login, NumberFormat, Trunk
 
-_SELECT = """
-    SELECT t.name, t.contact, t.number_format, t.trusted,
-           (SELECT coalesce(array_agg(abbrev(n.network) ORDER BY n.network), '{}')
+_COLUMNS = (
+    "name",
+    "contact",
+    "number_format",
+    "trusted",
+    "caller_format",
+    "prefix",
+    "login_user",
+    "login_password",
+    "login_realm",
+    "register",
+    "registered_as",
+    "outgoing",
+    "priority",
+    "max_calls",
+    "calls_per_second",
+    "longest_ringing",
+    "provisional_seconds",
+    "early_dtmf",
+    "options_seconds",
+)
+_SELECT = f"""
+    SELECT {", ".join(f"t.{name}" for name in _COLUMNS)},
+           (SELECT coalesce(array_agg(abbrev(n.network) ORDER BY n.network), '{{}}')
             FROM trunk_networks n WHERE n.trunk = t.name) AS match
     FROM trunks t
-"""
+"""  # noqa: S608 - names of ours
 _ALL = text(_SELECT + "ORDER BY t.name")
 _ONE = text(_SELECT + "WHERE t.name = :name FOR UPDATE OF t")
-_INSERT = text("""
-    INSERT INTO trunks (name, contact, number_format, trusted) VALUES (:name, :contact, :number_format, :trusted)
+_INSERT = text(f"""
+    INSERT INTO trunks ({", ".join(_COLUMNS)}) VALUES ({", ".join(f":{name}" for name in _COLUMNS)})
     ON CONFLICT (name) DO NOTHING
-""")
-_UPDATE = text("""
-    UPDATE trunks SET contact = :contact, number_format = :number_format, trusted = :trusted, updated_at = now()
+""")  # noqa: S608
+_UPDATE = text(f"""
+    UPDATE trunks SET {", ".join(f"{name} = :{name}" for name in _COLUMNS[1:])}, updated_at = now()
     WHERE name = :name
-""")
+""")  # noqa: S608
 _DELETE = text("DELETE FROM trunks WHERE name = :name")
 _FREE = text("DELETE FROM trunk_networks WHERE trunk = :name")
 _CLAIM = text("INSERT INTO trunk_networks (network, trunk) VALUES (CAST(:network AS inet), :name)")
@@ -71,19 +92,31 @@ async def claim_networks(connection: AsyncConnection, name: str, networks: Itera
 
 
 def _fields(trunk: Trunk) -> dict[str, Any]:
-    return {
-        "name": trunk.name,
-        "contact": trunk.contact,
+    login = trunk.login
+    values = {name: getattr(trunk, name) for name in _COLUMNS if not name.startswith("login_")}
+    return values | {
         "number_format": trunk.number_format.value,
-        "trusted": trunk.trusted,
+        "caller_format": trunk.caller_format.value if trunk.caller_format else None,
+        "login_user": login.user if login else None,
+        "login_password": login.password if login else None,
+        "login_realm": login.realm if login else "",
     }
 
 
 def _trunk(row: Row[Any]) -> Trunk:
+    values = {name: value for name, value in row._asdict().items() if not name.startswith("login_")}
     return Trunk(
-        name=row.name,
-        match=tuple(row.match),
-        contact=row.contact,
-        number_format=NumberFormat(row.number_format),
-        trusted=row.trusted,
+        **values
+        | {
+            "match": tuple(row.match),
+            "number_format": NumberFormat(row.number_format),
+            "caller_format": NumberFormat(row.caller_format) if row.caller_format else None,
+            "login": _login(row),
+        }
     )
+
+
+def _login(row: Row[Any]) -> Login | None:
+    if row.login_user is None:
+        return None
+    return Login(user=row.login_user, password=row.login_password, realm=row.login_realm)

@@ -8,13 +8,15 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.foundation.database import transaction
 from engine.foundation.errors import Conflict, Invalid, NotFound
 from engine.foundation.tasks import Tasks
 from engine.trunks.cache import TrunkCache
-from engine.trunks.model import NumberFormat, Trunk
+from engine.trunks.model import Login, NumberFormat, Trunk
 from engine.trunks.registry import TrunkChange, add, change, listing, remove
 
 CARRIER = Trunk(name="carrier", match=("203.0.113.0/28", "198.51.100.7"), contact="sip:203.0.113.1:5060")
@@ -42,6 +44,67 @@ async def test_a_trunk_comes_back_with_its_networks_in_one_spelling(database: As
     again = await changed(database, "carrier", TrunkChange(match=("198.51.100.7/32", "198.51.100.7")))
     assert again.match == ("198.51.100.7",)
     assert await known(database) == [again]
+
+
+FULL = Trunk(
+    name="full",
+    match=("192.0.2.77",),
+    contact="sip:192.0.2.77",
+    number_format=NumberFormat.E164,
+    trusted=False,
+    caller_format=NumberFormat.INTERNATIONAL,
+    prefix="9#",
+    login=Login(user="dari01", password="it's :a ;secret", realm="carrier.test"),
+    register=True,
+    registered_as="0701234567",
+    outgoing=False,
+    priority=7,
+    max_calls=30,
+    calls_per_second=0.5,
+    longest_ringing=25,
+    provisional_seconds=2.5,
+    early_dtmf=True,
+    options_seconds=60,
+)
+
+
+async def test_everything_about_a_trunk_comes_back(database: AsyncEngine, tmp_path: Path) -> None:
+    await added(database, FULL)
+    assert await known(database) == [FULL]
+    cache = TrunkCache(tmp_path / "trunks")
+    assert await cache.load(database)
+    assert cache.find("full") == FULL
+    plain = TrunkChange(
+        login=None, register=False, registered_as="", max_calls=None, calls_per_second=None, longest_ringing=None,
+        caller_format=None,
+    )  # fmt: skip
+    assert await changed(database, "full", plain) == (await known(database))[0]
+    (after,) = await known(database)
+    assert (after.login, after.max_calls, after.calls_per_second, after.longest_ringing) == (None, None, None, None)
+    assert (after.priority, after.prefix, after.early_dtmf, after.caller_format) == (7, "9#", True, None)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sql"),
+    [
+        (TrunkChange(priority=1001), "priority = 1001"),
+        (TrunkChange(options_seconds=1), "options_seconds = 1"),
+        (TrunkChange(max_calls=0), "max_calls = 0"),
+        (TrunkChange(provisional_seconds=31), "provisional_seconds = 31"),
+        (TrunkChange(prefix="x"), "prefix = 'x'"),
+        (TrunkChange(login=None, registered_as=""), "login_user = NULL, login_password = NULL"),
+    ],
+)
+async def test_what_the_register_refuses_the_database_refuses_too(
+    database: AsyncEngine, wrong: TrunkChange, sql: str
+) -> None:
+    await added(database, FULL)
+    with pytest.raises(Invalid):
+        await changed(database, "full", wrong)
+    async with database.connect() as connection:
+        with pytest.raises(IntegrityError):
+            await connection.execute(text(f"UPDATE trunks SET {sql}"))  # noqa: S608
+    assert await known(database) == [FULL]
 
 
 async def test_a_change_touches_only_what_it_names(database: AsyncEngine) -> None:

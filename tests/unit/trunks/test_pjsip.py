@@ -7,8 +7,9 @@ import re
 import pytest
 
 from engine.foundation.errors import Invalid
-from engine.trunks.model import Trunk
-from engine.trunks.pjsip import check, pjsip_text
+from engine.trunks.model import Login, Trunk
+from engine.trunks.pjsip import pjsip_text
+from engine.trunks.terms import check
 
 CARRIER = Trunk(name="carrier", match=("203.0.113.5", "203.0.113.16/28"), contact="sip:203.0.113.5:5060")
 
@@ -71,6 +72,36 @@ def test_the_address_offered_for_sound_is_written_when_set() -> None:
     assert "media_address" not in pjsip_text([])
 
 
+def test_a_trunk_without_login_has_no_password_registers_nowhere_and_is_not_asked() -> None:
+    text = pjsip_text([CARRIER])
+    for word in ("auth", "registration", "qualify", "password"):
+        assert word not in text
+
+
+def test_a_login_is_for_calls_and_with_registration_for_that_too() -> None:
+    values = {"match": ("203.0.113.5",), "contact": "sip:203.0.113.5:5070", "login": Login(user="u1", password="p;1")}
+    called = sections(pjsip_text([Trunk(name="t", **values)]))  # type: ignore[arg-type]
+    assert called["t", "(dari_trunk)"]["outbound_auth"] == ["t"]
+    assert called["t", "auth"]["username"] == ["u1"]
+    assert called["t", "auth"]["password"] == [r"p\;1"]
+    assert ("t", "registration") not in called
+    registered = sections(pjsip_text([Trunk(name="t", register=True, **values)]))  # type: ignore[arg-type]
+    registration = registered["t", "registration"]
+    assert registration["server_uri"] == ["sip:203.0.113.5:5070"]
+    assert registration["client_uri"] == ["sip:u1@203.0.113.5:5070"]
+    assert registration["contact_user"] == ["u1"]
+    assert registration["outbound_auth"] == ["t"]
+    other = Trunk(name="t", register=True, registered_as="0701234567", **values)  # type: ignore[arg-type]
+    assert sections(pjsip_text([other]))["t", "registration"]["contact_user"] == ["0701234567"]
+
+
+@pytest.mark.parametrize(("seconds", "within"), [(2, "2"), (60, "3")])
+def test_a_trunk_that_is_asked_has_its_beat(seconds: int, within: str) -> None:
+    trunk = Trunk(name="t", match=("203.0.113.5",), contact="sip:203.0.113.5", options_seconds=seconds)
+    written = sections(pjsip_text([trunk]))["t", "aor"]
+    assert (written["qualify_frequency"], written["qualify_timeout"]) == ([str(seconds)], [within])
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [
@@ -91,6 +122,29 @@ def test_the_address_offered_for_sound_is_written_when_set() -> None:
         ({"match": ("203.0.113.5\nmatch=0.0.0.0/0",)}, "match"),
         ({"match": ("0.0.0.0/0",)}, "match"),
         ({"match": ("::1",)}, "match"),
+        ({"login": Login(user="", password="p")}, "user"),
+        ({"login": Login(user="u", password="")}, "password"),
+        ({"login": Login(user="u", password="a\nb")}, "password"),
+        ({"login": Login(user="u", password=" a")}, "password"),
+        ({"login": Login(user="u", password="비밀")}, "password"),
+        ({"login": Login(user="u\n[x]", password="p")}, "user"),
+        ({"login": Login(user="u", password="p", realm="a\nb")}, "realm"),
+        ({"register": True}, "without a user"),
+        ({"register": True, "login": Login(user="u@carrier", password="p")}, "user"),
+        ({"register": True, "login": Login(user="u", password="p"), "registered_as": "a b"}, "registered-as"),
+        ({"registered_as": "0701234567"}, "registered-as"),
+        ({"prefix": "9;"}, "prefix"),
+        ({"prefix": "123456789"}, "prefix"),
+        ({"max_calls": 0}, "max-calls"),
+        ({"calls_per_second": 0.0}, "calls-per-second"),
+        ({"calls_per_second": float("inf")}, "calls-per-second"),
+        ({"calls_per_second": float("nan")}, "calls-per-second"),
+        ({"longest_ringing": 2}, "longest-ringing"),
+        ({"longest_ringing": 121}, "longest-ringing"),
+        ({"provisional_seconds": 0.1}, "provisional-seconds"),
+        ({"provisional_seconds": float("nan")}, "provisional-seconds"),
+        ({"priority": -1}, "priority"),
+        ({"options_seconds": 1}, "options-seconds"),
     ],
 )
 def test_what_asterisk_would_misread_is_refused_by_name(change: dict[str, object], named: str) -> None:
@@ -100,6 +154,13 @@ def test_what_asterisk_would_misread_is_refused_by_name(change: dict[str, object
         check(trunk)
     with pytest.raises(Invalid, match=named):
         pjsip_text([trunk])
+
+
+def test_a_password_that_is_refused_is_not_told() -> None:
+    login = Login(user="u", password="geheim ")
+    with pytest.raises(Invalid) as refused:
+        check(Trunk(name="t", match=("203.0.113.5",), contact="sip:203.0.113.5", login=login))
+    assert "geheim" not in str(refused.value)
 
 
 def test_overlapping_trunks_are_refused_by_name() -> None:
