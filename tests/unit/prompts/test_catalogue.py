@@ -3,16 +3,34 @@
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from engine.foundation.errors import Invalid, NotFound
-from engine.prompts.catalogue import exists, install, keep, path_of, seconds
-from engine.prompts.telephone_sound import LEVEL, active_level, read_wav
+from engine.prompts.catalogue import (
+    exists,
+    forms_of,
+    install,
+    keep,
+    keep_samples,
+    note_spoken,
+    path_of,
+    seconds,
+    spoken,
+    sweep,
+    wide_samples,
+)
+from engine.prompts.telephone_sound import LEVEL, RATE, WIDE_RATE, active_level, alaw, read_wav
+from engine.sandbox import g711
+from engine.sandbox.sdp import Codec
 from engine.settings import PRODUCT_FILES
 from tests.tones import strongest, tone, write_audio
+
+NOW = datetime(2026, 11, 21, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -76,9 +94,11 @@ def test_kept_files_are_readable_by_asterisk_and_nothing_half_done_is_left(tmp_p
         name = keep(write_audio(tmp_path / "a.wav", tone(700, 1)), sounds, field="ringback")
     finally:
         os.umask(former)
-    assert path_of(name, sounds).stat().st_mode & 0o777 == 0o644
+    assert all(file.stat().st_mode & 0o777 == 0o644 for file in forms_of(name, sounds))
     assert all(folder.stat().st_mode & 0o777 == 0o755 for folder in (sounds, sounds / "own"))
-    assert [path.name for path in (sounds / "own").iterdir()] == [f"{name.removeprefix('own/')}.wav"]
+    assert sorted(path.name for path in (sounds / "own").iterdir()) == [
+        name.removeprefix("own/") + form for form in (".alaw", ".wav", ".wav16")
+    ]
 
 
 def bad_files(folder: Path) -> dict[str, Path]:
@@ -155,3 +175,104 @@ def test_the_length_of_a_missing_or_foreign_sound_is_not_guessed(sounds: Path) -
     write_audio(sounds / "own/foreign.wav", tone(700, 1, 44_100), rate=44_100)
     with pytest.raises(NotFound, match="8 kHz"):
         seconds("own/foreign", sounds)
+
+
+def test_the_three_forms_are_the_same_sound(tmp_path: Path, sounds: Path) -> None:
+    high = tone(1000, 1, 48_000, 0.3) + tone(6000, 1, 48_000, 0.3)
+    name = keep(write_audio(tmp_path / "a.wav", high, rate=48_000), sounds, field="ringback")
+    path = path_of(name, sounds)
+    wide, narrow = read_wav(path.with_suffix(".wav16"), WIDE_RATE), read_wav(path)
+    assert len(wide) == 2 * len(narrow) == pytest.approx(WIDE_RATE, abs=100)
+    assert power(wide, 6000, WIDE_RATE) == pytest.approx(power(wide, 1000, WIDE_RATE), rel=0.1)
+    assert power(narrow, 2000, RATE) < power(narrow, 1000, RATE) / 1e6  # where 6 kHz would be folded to
+    carried = g711.decode(Codec.PCMA, path.with_suffix(".alaw").read_bytes()) / 32768
+    error = carried - narrow
+    assert 10 * np.log10(np.mean(narrow**2) / np.mean(error**2)) > 33  # what A-law itself loses
+
+
+def power(samples: NDArray[np.float64], frequency: float, rate: int) -> float:
+    spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples)))) ** 2
+    place = round(frequency * len(samples) / rate)
+    return float(spectrum[place - 3 : place + 4].sum())
+
+
+def test_a_law_is_within_half_a_step_of_every_sample_and_keeps_every_level() -> None:
+    samples = np.arange(-32768, 32768)
+    carried = g711.decode(Codec.PCMA, alaw(samples / 32768)).astype(int)
+    assert (np.abs(carried - samples) <= np.maximum(8, np.abs(samples) / 32 + 1)).all()
+    every = bytes(range(256))
+    assert alaw(g711.decode(Codec.PCMA, every) / 32768) == every
+
+
+def test_a_shipped_sound_gets_its_other_forms_when_it_is_installed(sounds: Path) -> None:
+    install(PRODUCT_FILES / "prompts", sounds)
+    path = path_of("ko/closed", sounds)
+    assert len(wide_samples("ko/closed", sounds)) == 2 * len(read_wav(path))
+    assert path.with_suffix(".alaw").stat().st_size == len(read_wav(path))
+    path.with_suffix(".alaw").write_bytes(b"damaged")
+    install(PRODUCT_FILES / "prompts", sounds)
+    assert path.with_suffix(".alaw").stat().st_size == len(read_wav(path))
+
+
+def test_a_sound_that_is_half_there_is_made_whole(tmp_path: Path, sounds: Path) -> None:
+    file = write_audio(tmp_path / "a.wav", tone(700, 1))
+    name = keep(file, sounds, field="ringback")
+    path_of(name, sounds).unlink()  # as a power cut before the last form leaves it
+    assert not exists(name, sounds)
+    assert keep(file, sounds, field="ringback") == name
+    assert len(forms_of(name, sounds)) == 3
+
+
+def aged(path: Path, days: float) -> None:
+    then = (NOW - timedelta(days=days)).timestamp()
+    os.utime(path, (then, then))
+
+
+def one_sound(tmp_path: Path, sounds: Path, frequency: int, days: float) -> str:
+    name = keep(write_audio(tmp_path / f"{frequency}.wav", tone(frequency, 1)), sounds, field="ringback")
+    aged(path_of(name, sounds), days)
+    return name
+
+
+def test_a_sweep_removes_what_is_old_and_used_by_nobody(tmp_path: Path, sounds: Path) -> None:
+    install(PRODUCT_FILES / "prompts", sounds)
+    used, unused = one_sound(tmp_path, sounds, 700, 90), one_sound(tmp_path, sounds, 800, 90)
+    fresh = one_sound(tmp_path, sounds, 900, 1)
+    assert sweep(sounds, {used}, NOW) == 1
+    assert exists(used, sounds)
+    assert exists(fresh, sounds)
+    assert forms_of(unused, sounds) == []
+    assert exists("ko/failed", sounds)
+    assert sweep(sounds, set(), NOW + timedelta(days=60)) == 2
+
+
+def test_a_sound_taken_in_again_is_as_new(tmp_path: Path, sounds: Path) -> None:
+    name = one_sound(tmp_path, sounds, 700, 90)
+    keep(tmp_path / "700.wav", sounds, field="ringback")
+    assert sweep(sounds, set(), datetime.now(UTC)) == 0
+    assert exists(name, sounds)
+
+
+def test_what_is_spoken_in_calls_stays_and_what_no_longer_is_goes(tmp_path: Path, sounds: Path) -> None:
+    often, seldom = one_sound(tmp_path, sounds, 700, 90), one_sound(tmp_path, sounds, 800, 90)
+    for key, name in (("aa11", often), ("bb22", seldom)):
+        note_spoken(key, name, sounds)
+        aged(sounds / "spoken" / key[:2] / key, 40)
+    assert spoken("aa11", sounds, NOW) == often  # which counts as use
+    assert sweep(sounds, set(), NOW) == 1
+    assert spoken("aa11", sounds, NOW) == often
+    assert spoken("bb22", sounds, NOW) is None
+    assert not (sounds / "spoken/bb/bb22").exists()
+
+
+def test_a_damaged_note_counts_as_none(sounds: Path) -> None:
+    note_spoken("aa11", "own/x", sounds)
+    for content in (b"\xff\xff", b"../../secret", b""):
+        (sounds / "spoken/aa/aa11").write_bytes(content)
+        assert spoken("aa11", sounds, NOW) is None
+
+
+def test_samples_are_kept_as_they_are(sounds: Path) -> None:
+    quiet = np.sin(np.arange(WIDE_RATE) / 10) / 100
+    name = keep_samples(quiet, sounds)
+    assert np.abs(wide_samples(name, sounds) - quiet).max() < 1 / 32768

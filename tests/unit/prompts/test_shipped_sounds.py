@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -15,15 +14,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from engine.prompts.speech.espeak import find_espeak
+from engine.prompts.spoken_korean import spelled_out
 from engine.prompts.telephone_sound import LEVEL, RATE, active_level, read_wav
-from engine.routing import plan
-from engine.settings import PRODUCT_FILES
+from engine.routing import call_plan, plan
+from engine.settings import PRODUCT_FILES, read_settings
 from tests.tones import strongest
 
 PROMPTS = PRODUCT_FILES / "prompts"
 SOUNDS = PROMPTS / "sounds"
+ROOT = Path(__file__).parent.parent.parent.parent
 TEXTS = tomllib.loads((PROMPTS / "texts.toml").read_text("utf-8"))
-TONES = ("ko/ringback-tone", "demo/ringback")
+TONES = ("ko/ringback-tone", "ko/beep", "demo/ringback")
 NAMES = sorted([*TEXTS, *TONES])
 
 
@@ -65,7 +67,12 @@ def test_texts_are_korean_with_every_number_spelled_out(name: str) -> None:
     ("name", "longest"),
     [
         (plan.RECORDING_NOTICE_TO_CALLER, 2.2),
-        (plan.RECORDING_NOTICE_TO_TARGET, 2.2),
+        (call_plan.RECORDING_NOTICE_TO_TARGET, 2.2),
+        ("ko/connecting", 1.2),
+        ("ko/store-info-notice", 3.3),
+        ("ko/press-1-to-accept", 3.0),
+        ("ko/fee-notice", 3.5),
+        ("ko/listening-notice", 4.2),
         ("demo/whisper", 2.5),
         ("demo/whisper-short", 2.5),
     ],
@@ -74,8 +81,10 @@ def test_what_delays_the_talk_is_short(name: str, longest: float) -> None:
     assert len(read_wav(SOUNDS / f"{name}.wav")) / RATE <= longest
 
 
-def test_every_sound_that_a_plan_names_is_shipped() -> None:
-    assert {plan.NOT_IN_SERVICE, plan.STANDARD_RINGBACK} <= set(NAMES)
+def test_every_sound_that_the_engine_names_is_shipped() -> None:
+    code = "".join(file.read_text("utf-8") for file in (ROOT / "engine").rglob("*.py"))
+    named = set(re.findall(r'= "((?:ko|demo)/[a-z0-9-]+)"', code))
+    assert {plan.NOT_IN_SERVICE, plan.STANDARD_RINGBACK} <= named <= set(NAMES)
 
 
 def test_the_ringing_tone_is_the_korean_one() -> None:
@@ -84,6 +93,21 @@ def test_the_ringing_tone_is_the_korean_one() -> None:
     spectrum = np.abs(np.fft.rfft(tone[:RATE]))
     assert sorted(np.argsort(spectrum)[-2:]) == [440, 480]
     assert not tone[RATE:].any()
+
+
+def test_the_beep_is_a_clean_tone() -> None:
+    beep = read_wav(SOUNDS / "ko/beep.wav")
+    assert len(beep) / RATE == pytest.approx(0.4)
+    assert strongest(beep) == pytest.approx(1000, abs=3)
+
+
+def test_the_store_information_notice_says_exactly_the_fixed_text() -> None:
+    assert TEXTS["ko/store-info-notice"]["text"] == "통화가 끝나면 가게정보가 문자로 발송됩니다."
+
+
+@pytest.mark.parametrize("name", sorted(TEXTS))
+def test_the_texts_need_no_reading_of_numbers(name: str) -> None:
+    assert spelled_out(TEXTS[name]["text"]) == TEXTS[name]["text"]
 
 
 def test_the_demo_ringback_goes_round_without_a_click() -> None:
@@ -96,10 +120,11 @@ def test_the_demo_ringback_goes_round_without_a_click() -> None:
     assert 200 < strongest(tune) < 1500
 
 
-@pytest.mark.skipif(not shutil.which(os.environ.get("ESPEAK", "espeak-ng")), reason="espeak-ng is not installed")
 def test_making_the_sounds_again_gives_the_same_bytes(tmp_path: Path) -> None:
+    espeak = str(find_espeak(read_settings().asterisk_files, os.environ.get("ESPEAK", "")))
     for turn in ("first", "second"):
-        subprocess.run([sys.executable, PROMPTS / "make-prompts", tmp_path / turn], check=True, capture_output=True)
+        command = [sys.executable, str(PROMPTS / "make-prompts"), "--espeak", espeak, str(tmp_path / turn)]
+        subprocess.run(command, check=True, capture_output=True)
     for file in (tmp_path / "first").rglob("*.*"):
         assert file.read_bytes() == (tmp_path / "second" / file.relative_to(tmp_path / "first")).read_bytes()
     assert len(list((tmp_path / "second").rglob("*.wav"))) == len(NAMES)
