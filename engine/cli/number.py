@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
@@ -15,16 +14,25 @@ from rich.text import Text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine.accounts.book import account_named, accounts, register_sender
+from engine.cli.calendar import shown_closed_day
 from engine.cli.database import in_transaction
-from engine.cli.printing import Column, or_dash, print_json, print_table
+from engine.cli.limits import LimitOptions
+from engine.cli.options import with_options
+from engine.cli.printing import Column, console, or_dash, print_json, print_table, table
+from engine.cli.rules_table import checked_against, print_findings, rules_table
+from engine.cli.treatment import TreatmentOptions, check_one_of, named_only, takes_in
+from engine.cli.wording import limits_words, sound_words, treatment_words
 from engine.events.call_log import printable
 from engine.foundation.errors import Invalid
 from engine.foundation.phone_number import parse, written
 from engine.numbers import inventory
 from engine.numbers.inventory import NumberChange
 from engine.numbers.model import ServiceNumber
-from engine.numbers.rules import checked, kind_of
-from engine.prompts.catalogue import keep
+from engine.numbers.rules import checked, kind_of, without
+from engine.numbers.treatment import RecordMode, Treatment
+from engine.routing import book
+from engine.routing.finding import Finding
+from engine.routing.model import Line
 from engine.settings import read_settings
 
 app = typer.Typer(
@@ -32,50 +40,70 @@ app = typer.Typer(
 )
 
 Number = Annotated[str, typer.Argument(metavar="NUMBER", help="As people write it: 0507-1234-5678.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object per line.")]
 _WHOM = typer.Option(
     "--target", metavar="NUMBER", help="Whom its calls ring: a landline, mobile, 070, 080 or 15xx number."
 )
-Ringback = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="What callers hear while it rings: any audio file up to 5 min.")
-]
-Whisper = Annotated[Path | None, typer.Option(metavar="FILE", help="What the shop alone hears before it is connected.")]
-Record = Annotated[
-    bool | None, typer.Option("--record/--no-record", help="Record, after the notice was played to both sides.")
-]
-Callback = Annotated[str | None, typer.Option(metavar="TEXT", help="The message to the caller after an answered call.")]
-Sender = Annotated[
-    str | None, typer.Option(metavar="NUMBER", help="The account's own number that the message comes from.")
-]
-Evidence = Annotated[
-    str, typer.Option(metavar="TEXT", help="Proof that the account may use the sender number, kept with it.")
-]
-RepeatWindow = Annotated[
-    int | None, typer.Option(metavar="DAYS", help="One message per recipient in so many days; 0: no limit. Default 7.")
-]
-MinTalk = Annotated[
-    int | None, typer.Option(metavar="SECONDS", help="The message goes only after so long a talk. Default 10.")
-]
-RingTime = Annotated[
-    int | None,
-    typer.Option("--ring-seconds", metavar="SECONDS", help="How long the target rings. Default: the system's."),
-]
-
+_AFTER = "The message after an answered call"
 _WORD = "the operator's word"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageOptions:
+    """As typed; None: not named."""
+
+    callback: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="The message to the caller.", rich_help_panel=_AFTER),
+    ] = None
+    sender: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NUMBER", help="The account's own number that messages come from.", rich_help_panel=_AFTER
+        ),
+    ] = None
+    sender_evidence: Annotated[
+        str,
+        typer.Option(
+            metavar="TEXT",
+            help="Proof that the account may use the sender number, kept with it.",
+            rich_help_panel=_AFTER,
+        ),
+    ] = _WORD
+    repeat_window: Annotated[
+        int | None,
+        typer.Option(
+            metavar="DAYS",
+            help="One message per recipient in so many days; 0: no limit. Default 7.",
+            rich_help_panel=_AFTER,
+        ),
+    ] = None
+    min_talk: Annotated[
+        int | None,
+        typer.Option(
+            metavar="SECONDS", help="The message goes only after so long a talk. Default 10.", rich_help_panel=_AFTER
+        ),
+    ] = None
+
+    def settings(self) -> dict[str, Any]:
+        """What was named, by the field that it is of a number. Raises Invalid."""
+        named = {
+            "callback": self.callback,
+            "sender": None if self.sender is None else parse(self.sender, "sender"),
+            "repeat_window_days": self.repeat_window,
+            "min_talk_seconds": self.min_talk,
+        }
+        return {field: value for field, value in named.items() if value is not None}
+
+
 @app.command()
+@with_options
 def add(
     number: Number,
     target: Annotated[str, _WHOM],
-    ringback: Ringback = None,
-    whisper: Whisper = None,
-    record: Record = None,
-    callback: Callback = None,
-    sender: Sender = None,
-    sender_evidence: Evidence = _WORD,
-    repeat_window: RepeatWindow = None,
-    min_talk: MinTalk = None,
-    ring_seconds: RingTime = None,
+    options: TreatmentOptions,
+    message: MessageOptions,
+    limits: LimitOptions,
     account: Annotated[str, typer.Option(metavar="NAME", help="Whose number it is; opened when new.")] = "main",
 ) -> None:
     """Put a number into service. It takes calls at once, without a restart."""
@@ -85,70 +113,65 @@ def add(
         kind=kind_of(parsed),
         account_id=UUID(int=0),
         target=parse(target, "target"),
-        ring_seconds=ring_seconds,
-        record=bool(record),
-        callback=callback,
-        sender=None if sender is None else parse(sender, "sender"),
-        repeat_window_days=7 if repeat_window is None else repeat_window,
-        min_talk_seconds=10 if min_talk is None else min_talk,
+        treatment=options.treatment(named_only),
+        limits=limits.limits(),
+        **message.settings(),
     )
     checked(wanted)
 
-    async def deed(rows: AsyncConnection) -> ServiceNumber:
+    async def deed(rows: AsyncConnection) -> tuple[ServiceNumber, tuple[Finding, ...]]:
         owner = await account_named(rows, account, datetime.now(UTC))
         if wanted.sender:
-            await register_sender(rows, owner.id, wanted.sender, sender_evidence)
-        sounds = {"ringback": _kept(ringback, "ringback"), "whisper": _kept(whisper, "whisper")}
-        return await inventory.add(rows, msgspec.structs.replace(wanted, account_id=owner.id, **sounds))
+            await register_sender(rows, owner.id, wanted.sender, message.sender_evidence)
+        treatment = options.treatment(await takes_in(rows, owner.id))
+        new = msgspec.structs.replace(wanted, account_id=owner.id, treatment=treatment)
+        return await inventory.add(rows, new), await book.check_rules(rows, parsed, checked_against())
 
-    _tell("in service", in_transaction(read_settings(), deed))
+    _tell("in service", *in_transaction(read_settings(), deed))
 
 
 @app.command("set")
+@with_options
 def set_(
     number: Number,
+    options: TreatmentOptions,
+    message: MessageOptions,
+    limits: LimitOptions,
     target: Annotated[str | None, _WHOM] = None,
-    ringback: Ringback = None,
-    no_ringback: Annotated[bool, typer.Option("--no-ringback", help="Back to the standard ringing tone.")] = False,
-    whisper: Whisper = None,
-    no_whisper: Annotated[bool, typer.Option("--no-whisper", help="No whisper any more.")] = False,
-    record: Record = None,
-    callback: Callback = None,
-    no_callback: Annotated[bool, typer.Option("--no-callback", help="No message any more.")] = False,
-    sender: Sender = None,
-    sender_evidence: Evidence = _WORD,
-    repeat_window: RepeatWindow = None,
-    min_talk: MinTalk = None,
-    ring_seconds: RingTime = None,
+    no_callback: Annotated[
+        bool, typer.Option("--no-callback", help="No message any more.", rich_help_panel=_AFTER)
+    ] = False,
+    unset: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SETTING", help="Back to the default: targets, order, consent …; again for more."),
+    ] = None,
 ) -> None:
     """Change what a number does; what is not named stays. The next call goes by it."""
-    _check_one_of("ringback", ringback, no_ringback)
-    _check_one_of("whisper", whisper, no_whisper)
-    _check_one_of("callback", callback, no_callback)
+    check_one_of("callback", message.callback, taken_away=no_callback)
     parsed = parse(number)
+    settings = message.settings() | ({"callback": None} if no_callback else {})
+    clear = tuple(name.replace("-", "_") for name in unset or ())
+    without(Treatment(), clear)
     wanted = NumberChange(
         target=UNSET if target is None else parse(target, "target"),
-        ring_seconds=UNSET if ring_seconds is None else ring_seconds,
-        ringback=None if no_ringback else UNSET,
-        whisper=None if no_whisper else UNSET,
-        record=UNSET if record is None else record,
-        callback=None if no_callback else UNSET if callback is None else callback,
-        sender=UNSET if sender is None else parse(sender, "sender"),
-        repeat_window_days=UNSET if repeat_window is None else repeat_window,
-        min_talk_seconds=UNSET if min_talk is None else min_talk,
+        treatment=options.treatment(named_only),
+        clear=clear,
+        **settings,
     )
-    if wanted == NumberChange() and not ringback and not whisper:
+    if wanted == NumberChange(treatment=Treatment()) and not limits.named:
         raise Invalid(f"number {number}: nothing to change; name what is to be different, see `dari number set --help`")
 
-    async def deed(rows: AsyncConnection) -> ServiceNumber:
+    async def deed(rows: AsyncConnection) -> tuple[ServiceNumber, tuple[Finding, ...]]:
         found = await inventory.find(rows, parsed)
-        if wanted.sender:
-            await register_sender(rows, found.account_id, wanted.sender, sender_evidence)
-        sounds = {"ringback": _kept(ringback, "ringback"), "whisper": _kept(whisper, "whisper")}
-        given = {name: sound for name, sound in sounds.items() if sound}
-        return await inventory.change(rows, parsed, msgspec.structs.replace(wanted, **given))
+        if sender := settings.get("sender"):
+            await register_sender(rows, found.account_id, sender, message.sender_evidence)
+        whole = msgspec.structs.replace(wanted, limits=limits.limits(found.limits))
+        checked(inventory.changed(found, whole))  # before any file is taken in
+        treatment = options.treatment(await takes_in(rows, found.account_id))
+        whole = msgspec.structs.replace(whole, treatment=treatment)
+        return await book.change_number(rows, parsed, whole, checked_against())
 
-    _tell("changed", in_transaction(read_settings(), deed))
+    _tell("changed", *in_transaction(read_settings(), deed))
 
 
 @app.command()
@@ -160,7 +183,7 @@ def remove(number: Number) -> None:
 
 
 @app.command("list")
-def list_(as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False) -> None:
+def list_(as_json: Json = False) -> None:
     """List the numbers in service."""
     numbers, owners = in_transaction(read_settings(), _listed)
     if as_json:
@@ -171,8 +194,62 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help="One JSON object 
         typer.echo("no numbers yet; add one with `dari number add NUMBER --target NUMBER`", err=True)
 
 
+@app.command()
+def show(number: Number, as_json: Json = False) -> None:
+    """Show everything about a number: its settings, its rules in their order, what is odd about them."""
+    parsed = parse(number)
+
+    async def deed(rows: AsyncConnection) -> tuple[Line, str, tuple[Finding, ...]]:
+        line = await book.line_as_set(rows, parsed)
+        owners = {account.id: account.name for account in await accounts(rows)}
+        return line, owners[line.number.account_id], await book.check_rules(rows, parsed, checked_against())
+
+    line, owner, findings = in_transaction(read_settings(), deed)
+    if as_json:
+        print_json([_everything(line, owner, findings)])
+    else:
+        _print_everything(line, owner)
+        print_findings(findings)
+
+
 async def _listed(rows: AsyncConnection) -> tuple[list[ServiceNumber], dict[UUID, str]]:
     return await inventory.listing(rows), {account.id: account.name for account in await accounts(rows)}
+
+
+def _everything(line: Line, owner: str, findings: tuple[Finding, ...]) -> dict[str, object]:
+    groups = {name: len(numbers) for name, numbers in line.account.groups.items()}
+    account = {"name": owner, "zone": line.account.zone, "limits": line.account.limits, "groups": groups}
+    return {
+        **msgspec.structs.asdict(line.number),
+        "account": account | {"closed_days": line.account.closed_days},
+        "rules": line.rules,
+        "closed_days": line.closed_days,
+        "findings": findings,
+    }
+
+
+def _print_everything(line: Line, owner: str) -> None:
+    number = line.number
+    made = table("", "")
+    made.show_header = False
+    closed = [*map(shown_closed_day, line.closed_days), *map(shown_closed_day, line.account.closed_days)]
+    shown = {
+        "number": f"{written(number.number)} ({number.kind.value})",
+        "account": f"{printable(owner)} ({line.account.zone}), limits {limits_words(line.account.limits)}",
+        "target": written(number.target),
+        **treatment_words(number.treatment),
+        "limits": limits_words(number.limits),
+        "closed days": ", ".join(closed) or "none",
+        "message after a talk": _message(number).plain,
+    }
+    for name, text in shown.items():
+        made.add_row(Text(name, "bold"), Text(printable(text)))
+    console().print(made)
+    if line.rules:
+        console().print()
+        print_table(*rules_table(line.rules))
+    else:
+        typer.echo(f"no rules yet; add one with `dari rule add {written(number.number)} NAME`")
 
 
 _COLUMNS = (
@@ -187,20 +264,18 @@ _COLUMNS = (
 
 
 def _row(number: ServiceNumber, owner: str) -> list[Text]:
+    treatment = number.treatment
+    recorded = treatment.recording if treatment.recording is not RecordMode.NEVER else None
+    targets = treatment.targets
     return [
         Text(written(number.number), "bold"),
-        Text(written(number.target)),
+        Text(", ".join(written(target.number) for target in targets) if targets else written(number.target)),
         Text(printable(owner)),
-        _sound(number.ringback),
-        _sound(number.whisper),
-        or_dash("yes" if number.record else None),
+        or_dash(sound_words(treatment.ringback or ())),
+        or_dash(printable(treatment_words(Treatment(whisper=treatment.whisper)).get("whisper", ""))),
+        or_dash(recorded and recorded.value),
         _message(number),
     ]
-
-
-def _sound(name: str | None) -> Text:
-    """Own sounds are named after their content: the beginning is enough to tell them apart."""
-    return or_dash(name and re.sub(r"(own/.{8}).*", r"\1", name))
 
 
 def _message(number: ServiceNumber) -> Text:
@@ -212,14 +287,8 @@ def _message(number: ServiceNumber) -> Text:
     return Text.assemble(printable(number.callback.replace("\n", " ")), (terms, "dim"))
 
 
-def _kept(file: Path | None, field: str) -> str | None:
-    return keep(file, read_settings().paths.sounds, field=field) if file else None
-
-
-def _check_one_of(field: str, given: object, taken_away: bool) -> None:
-    if given is not None and taken_away:
-        raise Invalid(f"{field}: give --{field} or --no-{field}, not both")
-
-
-def _tell(deed: str, number: ServiceNumber) -> None:
-    typer.echo(f"number {written(number.number)} {deed}: rings {written(number.target)}")
+def _tell(deed: str, number: ServiceNumber, findings: tuple[Finding, ...]) -> None:
+    targets = number.treatment.targets
+    rung = ", ".join(written(target.number) for target in targets) if targets else written(number.target)
+    typer.echo(f"number {written(number.number)} {deed}: rings {rung}")
+    print_findings(findings)

@@ -18,17 +18,20 @@ from engine.foundation.errors import Conflict, NotAllowed, NotFound
 from engine.foundation.phone_number import PhoneNumber, written
 from engine.numbers import store
 from engine.numbers.model import ServiceNumber
-from engine.numbers.rules import checked
+from engine.numbers.rules import checked, laid_over, without
+from engine.numbers.treatment import Limits, Treatment
 
 
 class NumberChange(msgspec.Struct, frozen=True, kw_only=True):
     """What is to be different about a number; what is left out stays."""
 
     target: PhoneNumber | UnsetType = UNSET
-    ring_seconds: int | UnsetType | None = UNSET
-    ringback: str | UnsetType | None = UNSET
-    whisper: str | UnsetType | None = UNSET
-    record: bool | UnsetType = UNSET
+    treatment: Treatment | UnsetType = UNSET
+    """Laid over the number's own: what it does not say stays."""
+    clear: tuple[str, ...] = ()
+    """Names of treatment settings that are no longer said; done before `treatment` is laid over."""
+    limits: Limits | UnsetType = UNSET
+    """All of them anew."""
     callback: str | UnsetType | None = UNSET
     sender: PhoneNumber | UnsetType | None = UNSET
     repeat_window_days: int | UnsetType = UNSET
@@ -46,14 +49,18 @@ async def add(connection: AsyncConnection, number: ServiceNumber) -> ServiceNumb
 
 async def change(connection: AsyncConnection, number: PhoneNumber, wanted: NumberChange) -> ServiceNumber:
     """Changes what a number does; the number as it is then. Raises NotFound, Invalid or NotAllowed."""
-    found = await store.one_locked(connection, number)
-    if found is None:
-        raise _no_such(number)
+    new = checked(changed(await find_locked(connection, number), wanted))
+    await _check_registered(connection, new)
+    await store.update(connection, new)
+    return new
+
+
+def changed(number: ServiceNumber, wanted: NumberChange) -> ServiceNumber:
+    """What `wanted` would make of the number; not checked. Raises Invalid for a setting to clear that is none."""
     given = {name: value for name, value in msgspec.structs.asdict(wanted).items() if value is not UNSET}
-    changed = checked(msgspec.structs.replace(found, **given))
-    await _check_registered(connection, changed)
-    await store.update(connection, changed)
-    return changed
+    treatment = without(number.treatment, given.pop("clear"))
+    given["treatment"] = laid_over(treatment, given.get("treatment", Treatment()))
+    return msgspec.structs.replace(number, **given)
 
 
 async def remove(connection: AsyncConnection, number: PhoneNumber) -> None:
@@ -65,6 +72,14 @@ async def remove(connection: AsyncConnection, number: PhoneNumber) -> None:
 async def find(connection: AsyncConnection, number: PhoneNumber) -> ServiceNumber:
     """One number. Raises NotFound."""
     found = await store.one(connection, number)
+    if found is None:
+        raise _no_such(number)
+    return found
+
+
+async def find_locked(connection: AsyncConnection, number: PhoneNumber) -> ServiceNumber:
+    """As `find`; nobody else can change it or its rules before this transaction ends."""
+    found = await store.one_locked(connection, number)
     if found is None:
         raise _no_such(number)
     return found

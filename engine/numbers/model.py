@@ -8,6 +8,7 @@ from uuid import UUID
 import msgspec
 
 from engine.foundation.phone_number import PhoneNumber
+from engine.numbers.treatment import Limits, Treatment
 
 
 class NumberKind(Enum):
@@ -26,12 +27,10 @@ class ServiceNumber(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     kind: NumberKind
     account_id: UUID
     target: PhoneNumber
-    ring_seconds: int | None = None
-    """How long the target may ring; None: the system's setting."""
-    ringback: str | None = None
-    """Sound name (relative to the sounds folder, no extension); None: the standard ringing tone."""
-    whisper: str | None = None
-    record: bool = False
+    """Whom its calls ring, unless the treatment names others."""
+    treatment: Treatment = Treatment()
+    """What its calls go through when no rule says otherwise."""
+    limits: Limits = Limits()
     callback: str | None = None
     """Text of the message after an answered call; None: no message."""
     sender: PhoneNumber | None = None

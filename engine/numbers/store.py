@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
+import msgspec
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine.foundation.phone_number import PhoneNumber
 from engine.numbers.model import NumberKind, ServiceNumber
+from engine.numbers.treatment import Limits, Treatment
 
-_COLUMNS = (
-    "number, kind, account_id, target, ring_seconds, ringback, whisper, record, "
-    "callback, sender, repeat_window_days, min_talk_seconds"
+_JSON = ("treatment", "limits")
+_NAMES = (
+    *("number", "kind", "account_id", "target", *_JSON),
+    *("callback", "sender", "repeat_window_days", "min_talk_seconds"),
 )
-_VALUES = ", ".join(f":{column}" for column in _COLUMNS.split(", "))
-_CHANGES = ", ".join(f"{column} = :{column}" for column in _COLUMNS.split(", ") if column != "number")
+_VALUE = {name: f"CAST(:{name} AS jsonb)" if name in _JSON else f":{name}" for name in _NAMES}
+
+_COLUMNS = ", ".join(f"CAST({name} AS text)" if name in _JSON else name for name in _NAMES)
+_CHANGES = ", ".join(f"{name} = {value}" for name, value in _VALUE.items() if name != "number")
 
 _ALL = text(f"SELECT {_COLUMNS} FROM numbers")  # noqa: S608 - fixed columns
 _LISTING = text(f"""
@@ -25,11 +31,14 @@ _LISTING = text(f"""
 """)  # noqa: S608
 _ONE = text(f"SELECT {_COLUMNS} FROM numbers WHERE number = :number")  # noqa: S608
 _ONE_LOCKED = text(f"SELECT {_COLUMNS} FROM numbers WHERE number = :number FOR UPDATE")  # noqa: S608
-_INSERT = text(f"INSERT INTO numbers ({_COLUMNS}) VALUES ({_VALUES}) ON CONFLICT (number) DO NOTHING")  # noqa: S608
+_INSERT = text(f"""
+    INSERT INTO numbers ({", ".join(_NAMES)}) VALUES ({", ".join(_VALUE.values())}) ON CONFLICT (number) DO NOTHING
+""")  # noqa: S608
 _UPDATE = text(f"UPDATE numbers SET {_CHANGES}, updated_at = now() WHERE number = :number")  # noqa: S608
 _DELETE = text("DELETE FROM numbers WHERE number = :number")
 
-_ROWS_AT_ONCE = 2000  # some milliseconds of work: calls go on in between
+_ROWS_AT_ONCE = 1000  # some milliseconds of work: calls go on in between
+_TREATMENTS_REMEMBERED = 20_000
 
 
 async def one(connection: AsyncConnection, number: PhoneNumber) -> ServiceNumber | None:
@@ -71,7 +80,20 @@ async def delete(connection: AsyncConnection, number: PhoneNumber) -> bool:
 
 
 def _fields(number: ServiceNumber) -> dict[str, Any]:
-    return {column: getattr(number, column) for column in _COLUMNS.split(", ")} | {"kind": number.kind.value}
+    plain: dict[str, Any] = {name: getattr(number, name) for name in _NAMES}
+    in_json = {name: msgspec.json.encode(plain[name]).decode() for name in _JSON}
+    return plain | in_json | {"kind": number.kind.value}
+
+
+@lru_cache(_TREATMENTS_REMEMBERED)
+def _treatment(raw: str) -> Treatment:
+    """Equal texts give one object: most of 200,000 numbers are treated as many others are."""
+    return msgspec.json.decode(raw, type=Treatment)
+
+
+@lru_cache(_TREATMENTS_REMEMBERED)
+def _limits(raw: str) -> Limits:
+    return msgspec.json.decode(raw, type=Limits)
 
 
 def _number(row: Sequence[Any], account: UUID | None = None) -> ServiceNumber:
@@ -81,12 +103,10 @@ def _number(row: Sequence[Any], account: UUID | None = None) -> ServiceNumber:
         kind=NumberKind(row[1]),
         account_id=account or row[2],
         target=row[3],
-        ring_seconds=row[4],
-        ringback=row[5],
-        whisper=row[6],
-        record=row[7],
-        callback=row[8],
-        sender=row[9],
-        repeat_window_days=row[10],
-        min_talk_seconds=row[11],
+        treatment=_treatment(row[4]),
+        limits=_limits(row[5]),
+        callback=row[6],
+        sender=row[7],
+        repeat_window_days=row[8],
+        min_talk_seconds=row[9],
     )

@@ -17,9 +17,45 @@ from engine.foundation.errors import Conflict, DariError, Invalid, NotAllowed, N
 from engine.foundation.phone_number import PhoneNumber
 from engine.numbers.inventory import NumberChange, add, change, find, in_service, listing, look_up, remove
 from engine.numbers.model import ServiceNumber
+from engine.numbers.treatment import (
+    CallerShown,
+    ConsentOffer,
+    Failure,
+    Fallback,
+    Limits,
+    RecordMode,
+    Target,
+    TargetOrder,
+    Then,
+    Treatment,
+    Whisper,
+)
 from tests.opened_shop import SENDER, TARGET, VIRTUAL, number_of, open_shop
 
 OTHER = PhoneNumber("050712345679")
+
+EVERYTHING = Treatment(
+    targets=(Target(number=TARGET, ring_seconds=20, share=70), Target(number=PhoneNumber("01012345678"), share=30)),
+    order=TargetOrder.BY_SHARE,
+    ring_seconds=20,
+    notice="own/notice",
+    fee_notice=True,
+    store_notice=True,
+    ringback=("own/abc", "own/def"),
+    whisper=Whisper(text="{label}에서 온 전화, 이번 주 {count_this_week}"),
+    accept=True,
+    shown=CallerShown.NUMBER,
+    recording=RecordMode.ON_KEY,
+    busy=("own/busy",),
+    fallbacks=(
+        Fallback(then=Then.RING, on=(Failure.BUSY,), targets=(Target(number=PhoneNumber("0311234567")),)),
+        Fallback(then=Then.ANNOUNCE, sounds=("own/sorry",)),
+        Fallback(then=Then.VOICEMAIL),
+        Fallback(then=Then.TEXT, text="곧 연락드리겠습니다"),
+    ),
+    consent=ConsentOffer(text="약도", sound="own/offer", before=True),
+    label="배달앱",
+)
 
 
 async def added(database: AsyncEngine, number: ServiceNumber) -> ServiceNumber:
@@ -35,10 +71,8 @@ async def changed(database: AsyncEngine, **wanted: Any) -> ServiceNumber:
 async def test_a_number_comes_back_as_it_was_put_in(database: AsyncEngine) -> None:
     number = number_of(
         await open_shop(database),
-        ring_seconds=20,
-        ringback="own/abc",
-        whisper="own/def",
-        record=True,
+        treatment=EVERYTHING,
+        limits=Limits(at_once=2, per_hour=30, per_day=200),
         callback="고맙습니다",
         sender=SENDER,
         repeat_window_days=0,
@@ -86,9 +120,13 @@ async def test_a_sender_that_the_account_has_not_registered_is_refused(database:
 
 
 async def test_a_change_touches_only_what_it_names(database: AsyncEngine) -> None:
-    before = await added(database, number_of(await open_shop(database), whisper="own/def", ring_seconds=20))
-    after = await changed(database, target=PhoneNumber("01012345678"), ring_seconds=None)
-    assert after == number_of(before.account_id, whisper="own/def", target=PhoneNumber("01012345678"))
+    before = Treatment(whisper=Whisper(sound="own/def"), ring_seconds=20, ringback=("own/abc",))
+    shop = (await added(database, number_of(await open_shop(database), treatment=before))).account_id
+    after = await changed(
+        database, target=PhoneNumber("01012345678"), treatment=Treatment(accept=True), clear=("ring_seconds",)
+    )
+    expected = Treatment(whisper=Whisper(sound="own/def"), ringback=("own/abc",), accept=True)
+    assert after == number_of(shop, treatment=expected, target=PhoneNumber("01012345678"))
     async with transaction(database) as connection:
         assert await find(connection, VIRTUAL) == after
 
@@ -100,7 +138,10 @@ async def test_a_change_that_breaks_a_rule_changes_nothing(database: AsyncEngine
         {"sender": None},
         {"sender": PhoneNumber("0311234567")},
         {"callback": "😀"},
-        {"record": True, "ring_seconds": 1},
+        {"treatment": Treatment(accept=True, ring_seconds=1)},
+        {"treatment": Treatment(targets=(Target(number=PhoneNumber("0601234567")),))},
+        {"clear": ("no-such-setting",)},
+        {"limits": Limits(at_once=0)},
     ]
     for wanted in refused:
         with pytest.raises(DariError) as told:
@@ -113,11 +154,22 @@ async def test_a_change_that_breaks_a_rule_changes_nothing(database: AsyncEngine
 async def test_changes_at_the_same_time_are_both_kept(database: AsyncEngine) -> None:
     await added(database, number_of(await open_shop(database)))
     await asyncio.gather(
-        changed(database, record=True), changed(database, ring_seconds=9), changed(database, whisper="own/x")
+        changed(database, treatment=Treatment(accept=True)),
+        changed(database, treatment=Treatment(ring_seconds=9)),
+        changed(database, treatment=Treatment(label="배달앱")),
     )
     async with transaction(database) as connection:
         found = await find(connection, VIRTUAL)
-    assert (found.record, found.ring_seconds, found.whisper) == (True, 9, "own/x")
+    assert found.treatment == Treatment(accept=True, ring_seconds=9, label="배달앱")
+
+
+async def test_numbers_that_are_treated_alike_share_one_treatment(database: AsyncEngine) -> None:
+    shop = await open_shop(database)
+    await added(database, number_of(shop, treatment=EVERYTHING, sender=SENDER))
+    await added(database, number_of(shop, number=OTHER, treatment=EVERYTHING, sender=SENDER))
+    async with transaction(database) as connection:
+        first, second = await listing(connection)
+    assert first.treatment is second.treatment
 
 
 async def test_what_is_not_in_service_is_told_so(database: AsyncEngine) -> None:
@@ -156,7 +208,9 @@ async def test_a_listing_is_of_one_account_in_order(database: AsyncEngine) -> No
         "target = '112'",
         "target = number",
         "kind = 'own'",
-        "ring_seconds = 2",
+        "treatment = '{\"ring_seconds\": 2}'",
+        "treatment = '[]'",
+        "limits = '3'",
         "callback = 'x', sender = NULL",
         "sender = '0399999999'",
         "repeat_window_days = 367",
@@ -176,7 +230,7 @@ async def test_each_changed_number_is_told_and_many_are_told_as_all(database: As
     try:
         await listener.add_listener("dari_numbers", lambda *heard: told.append(str(heard[3])))
         await added(database, number_of(shop))
-        await changed(database, record=True)
+        await changed(database, min_talk_seconds=3)
         async with transaction(database) as connection:
             await remove(connection, VIRTUAL)
         await listener.execute("SELECT 1")
@@ -195,7 +249,7 @@ async def test_each_changed_number_is_told_and_many_are_told_as_all(database: As
             assert len(told) == 2 * expected
             told.clear()
         async with transaction(database) as connection:
-            await connection.execute(text("TRUNCATE numbers"))
+            await connection.execute(text("TRUNCATE numbers CASCADE"))
         await listener.execute("SELECT 1")
         assert told == [""]
     finally:

@@ -1,10 +1,11 @@
-"""The numbers in memory follow the database, outlive it, and are never half read."""
+"""What routing goes by, in memory: it follows the database, outlives it, and is never half read."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, date, datetime
 from pathlib import Path
 from uuid import UUID
 
@@ -16,15 +17,23 @@ from engine.foundation.database import open_database, transaction
 from engine.foundation.errors import TryLater
 from engine.foundation.phone_number import PhoneNumber
 from engine.foundation.schema import upgrade
-from engine.foundation.snapshot import write_snapshot
 from engine.foundation.tasks import Tasks
 from engine.numbers.inventory import NumberChange, add, change, remove
 from engine.numbers.model import ServiceNumber
+from engine.numbers.sound_names import NOT_THERE
+from engine.numbers.treatment import Limits, Treatment
+from engine.prompts import library
+from engine.prompts.library import Shelf
+from engine.routing import book
 from engine.routing import cache as cache_module
-from engine.routing.cache import NumberCache
+from engine.routing.book import Against
+from engine.routing.cache import RoutingCache
+from engine.routing.known import Known, write_known
+from engine.routing.model import AccountRouting, ClosedDay, Condition, Line, Rule
 from tests.databases import MIGRATIONS
 from tests.opened_shop import TARGET, VIRTUAL, number_of, open_shop
 from tests.own_postgres import own_postgres
+from tests.tones import tone, write_audio
 
 NEW_TARGET = PhoneNumber("01012345678")
 
@@ -35,9 +44,9 @@ def _snapshot_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @asynccontextmanager
-async def kept_fresh(cache: NumberCache, database: AsyncEngine, url: str) -> AsyncIterator[None]:
+async def kept_fresh(cache: RoutingCache, database: AsyncEngine, url: str) -> AsyncIterator[None]:
     tasks = Tasks("test")
-    tasks.start("numbers", cache.keep_fresh(database, url))
+    tasks.start("cache", cache.keep_fresh(database, url))
     try:
         yield
     finally:
@@ -55,13 +64,19 @@ async def put_in(database: AsyncEngine, number: ServiceNumber) -> None:
         await add(connection, number)
 
 
-def target(cache: NumberCache) -> PhoneNumber | None:
+def target(cache: RoutingCache) -> PhoneNumber | None:
     found = cache.find(VIRTUAL)
-    return found.target if found else None
+    return found.number.target if found else None
+
+
+def line(cache: RoutingCache) -> Line:
+    found = cache.find(VIRTUAL)
+    assert found is not None
+    return found
 
 
 async def test_nothing_is_known_before_anything_was_read(tmp_path: Path) -> None:
-    cache = NumberCache(tmp_path / "numbers")
+    cache = RoutingCache(tmp_path / "routing")
     assert not cache.known
     assert cache.find(VIRTUAL) is None
 
@@ -70,7 +85,7 @@ async def test_numbers_added_changed_and_removed_are_followed(
     database: AsyncEngine, database_url: str, tmp_path: Path
 ) -> None:
     shop = await open_shop(database)
-    cache = NumberCache(tmp_path / "numbers")
+    cache = RoutingCache(tmp_path / "routing")
     async with kept_fresh(cache, database, database_url):
         await until(lambda: cache.known)
         assert len(cache) == 0
@@ -84,9 +99,126 @@ async def test_numbers_added_changed_and_removed_are_followed(
         await until(lambda: len(cache) == 0)
 
 
+NIGHT = Rule(name="night", condition=Condition(weekdays=(1,)), treatment=Treatment(announcement="own/night"))
+REST = Rule(name="rest", condition=Condition(), treatment=Treatment(accept=True), enabled=False)
+SUNDAYS = ClosedDay(weekday=7, weeks=(2, 4))
+CHRISTMAS = date(2026, 12, 25)
+AGAINST = Against(now=datetime(2026, 11, 21, tzinfo=UTC))
+CALLER = PhoneNumber("01099998888")
+
+
+async def open_with_everything(database: AsyncEngine) -> UUID:
+    """A number with two rules and days off, of an account with a calendar and a group; the account."""
+    shop = await open_shop(database)
+    async with transaction(database) as connection:
+        await add(connection, number_of(shop, treatment=Treatment(ringback=("own/tune",))))
+        for rule in (NIGHT, REST):
+            await book.add_rule(connection, VIRTUAL, rule, AGAINST)
+        await book.close(connection, VIRTUAL, [SUNDAYS])
+        await book.close(connection, shop, [ClosedDay(day=CHRISTMAS)])
+        await book.add_to_group(connection, shop, "vip", [CALLER])
+        await book.set_account(connection, shop, zone="Asia/Tokyo", limits=Limits(at_once=3))
+        await book.add_holiday(connection, CHRISTMAS, "성탄절")
+    return shop
+
+
+def is_whole(found: Line | None, shop: UUID) -> bool:
+    return found is not None and (found.rules, found.closed_days, found.account, found.holidays.days) == (
+        (NIGHT, REST),
+        (SUNDAYS,),
+        AccountRouting(
+            account_id=shop,
+            zone="Asia/Tokyo",
+            limits=Limits(at_once=3),
+            closed_days=(ClosedDay(day=CHRISTMAS),),
+            groups={"vip": frozenset({CALLER})},
+        ),
+        {CHRISTMAS: "성탄절"},
+    )
+
+
+async def test_a_number_is_found_with_all_that_decides_about_its_calls(database: AsyncEngine, tmp_path: Path) -> None:
+    shop = await open_with_everything(database)
+    cache = RoutingCache(tmp_path / "routing")
+    await cache.load(database)
+    assert is_whole(cache.find(VIRTUAL), shop)
+    assert cache.limited() == ([], [shop])
+    cache.write_snapshot()
+    again = RoutingCache(tmp_path / "routing")
+    assert again.known
+    assert is_whole(again.find(VIRTUAL), shop)
+    assert line(again) == line(cache)
+
+
+async def test_rules_calendars_groups_and_holidays_are_followed(
+    database: AsyncEngine, database_url: str, tmp_path: Path
+) -> None:
+    shop = await open_shop(database)
+    async with transaction(database) as connection:
+        await add(connection, number_of(shop))
+    cache = RoutingCache(tmp_path / "routing")
+    async with kept_fresh(cache, database, database_url):
+        await until(lambda: target(cache) == TARGET)
+        async with transaction(database) as connection:
+            await book.add_rule(connection, VIRTUAL, NIGHT, AGAINST)
+        await until(lambda: line(cache).rules == (NIGHT,))
+        async with transaction(database) as connection:
+            await book.close(connection, VIRTUAL, [SUNDAYS])
+        await until(lambda: line(cache).closed_days == (SUNDAYS,))
+        async with transaction(database) as connection:
+            await book.close(connection, shop, [SUNDAYS])
+            await book.add_to_group(connection, shop, "vip", [CALLER])
+        await until(lambda: line(cache).account.closed_days == (SUNDAYS,))
+        assert line(cache).account.groups == {"vip": frozenset({CALLER})}
+        async with transaction(database) as connection:
+            await book.set_account(connection, shop, zone="Asia/Tokyo")
+        await until(lambda: line(cache).account.zone == "Asia/Tokyo")
+        async with transaction(database) as connection:
+            await book.seed_holidays(connection, [2026])
+        await until(lambda: CHRISTMAS in line(cache).holidays.days)
+        async with transaction(database) as connection:
+            await book.remove_rule(connection, VIRTUAL, NIGHT.name, AGAINST)
+            await book.open_again(connection, VIRTUAL, [SUNDAYS])
+            await book.remove_from_group(connection, shop, "vip")
+        await until(lambda: not line(cache).rules)
+        await until(lambda: not line(cache).account.groups)
+        assert line(cache).closed_days == ()
+
+
+async def test_a_removed_number_takes_its_rules_with_it(
+    database: AsyncEngine, database_url: str, tmp_path: Path
+) -> None:
+    shop = await open_with_everything(database)
+    cache = RoutingCache(tmp_path / "routing")
+    async with kept_fresh(cache, database, database_url):
+        await until(lambda: is_whole(cache.find(VIRTUAL), shop))
+        async with transaction(database) as connection:
+            await remove(connection, VIRTUAL)
+        await until(lambda: cache.find(VIRTUAL) is None)
+        await put_in(database, number_of(shop))
+        await until(lambda: target(cache) == TARGET)
+        assert line(cache).rules == ()
+        assert line(cache).closed_days == ()
+
+
+async def test_a_notification_that_names_nothing_known_means_read_all_again(
+    database: AsyncEngine, database_url: str, tmp_path: Path
+) -> None:
+    shop = await open_shop(database)
+    async with transaction(database) as connection:
+        await connection.execute(text("ALTER TABLE numbers DISABLE TRIGGER USER"))
+    cache = RoutingCache(tmp_path / "routing")
+    async with kept_fresh(cache, database, database_url):
+        await until(lambda: cache.known)
+        await put_in(database, number_of(shop))
+        async with transaction(database) as connection:
+            await connection.execute(text("SELECT pg_notify('dari_accounts', 'something else')"))
+        await until(lambda: target(cache) == TARGET)
+
+
 async def test_many_changes_at_once_are_followed(database: AsyncEngine, database_url: str, tmp_path: Path) -> None:
     shop = await open_shop(database)
-    cache = NumberCache(tmp_path / "numbers")
+    cache = RoutingCache(tmp_path / "routing")
     many = text("""
         INSERT INTO numbers (number, kind, account_id, target)
         SELECT '0507' || lpad(i::text, 8, '0'), '050', :shop, '0212345678' FROM generate_series(1, 5000) i
@@ -108,7 +240,7 @@ async def test_a_change_whose_notification_was_lost_is_seen_at_the_next_reread(
     shop = await open_shop(database)
     async with transaction(database) as connection:
         await connection.execute(text("ALTER TABLE numbers DISABLE TRIGGER USER"))
-    cache = NumberCache(tmp_path / "numbers")
+    cache = RoutingCache(tmp_path / "routing")
     async with kept_fresh(cache, database, database_url):
         await until(lambda: cache.known)
         await put_in(database, number_of(shop))
@@ -122,10 +254,10 @@ async def test_what_is_known_is_on_disk_for_the_next_start(
     database: AsyncEngine, database_url: str, tmp_path: Path
 ) -> None:
     await put_in(database, number_of(await open_shop(database)))
-    cache = NumberCache(tmp_path / "numbers")
+    cache = RoutingCache(tmp_path / "routing")
     async with kept_fresh(cache, database, database_url):
         await until(lambda: target(cache) == TARGET)
-    again = NumberCache(tmp_path / "numbers")
+    again = RoutingCache(tmp_path / "routing")
     assert again.known
     assert again.find(VIRTUAL) == cache.find(VIRTUAL)
 
@@ -135,21 +267,21 @@ async def test_a_change_right_before_the_end_is_on_disk_too(
 ) -> None:
     monkeypatch.setattr(cache_module, "_SNAPSHOT_DELAY", 3600.0)
     await put_in(database, number_of(await open_shop(database)))
-    cache = NumberCache(tmp_path / "numbers")
+    cache = RoutingCache(tmp_path / "routing")
     async with kept_fresh(cache, database, database_url):
         await until(lambda: target(cache) == TARGET)
-    assert target(NumberCache(tmp_path / "numbers")) == TARGET
+    assert target(RoutingCache(tmp_path / "routing")) == TARGET
 
 
 async def test_a_broken_snapshot_is_as_good_as_none(tmp_path: Path) -> None:
-    (tmp_path / "numbers").write_bytes(b'{"format":1')
-    cache = NumberCache(tmp_path / "numbers")
+    (tmp_path / "routing").write_bytes(b'{"format":1')
+    cache = RoutingCache(tmp_path / "routing")
     assert not cache.known
 
 
 async def test_a_database_that_is_away_leaves_what_is_known(tmp_path: Path) -> None:
-    write_snapshot(tmp_path / "numbers", ServiceNumber, [number_of(UUID(int=1))])
-    cache = NumberCache(tmp_path / "numbers")
+    write_known(Known(numbers={VIRTUAL: number_of(UUID(int=1))}), tmp_path / "routing")
+    cache = RoutingCache(tmp_path / "routing")
     away = "postgresql+asyncpg://nobody@127.0.15.1:1/x"
     engine = open_database(away, command_timeout=1.0)
     try:
@@ -168,7 +300,7 @@ async def test_it_goes_through_the_servers_death_and_sees_what_changed_meanwhile
         url = server.embedded.url
         await upgrade(url, MIGRATIONS)
         engine = open_database(url, command_timeout=5.0)
-        cache = NumberCache(tmp_path / "numbers")
+        cache = RoutingCache(tmp_path / "routing")
         try:
             await put_in(engine, number_of(await open_shop(engine)))
             async with kept_fresh(cache, engine, url):
@@ -181,3 +313,50 @@ async def test_it_goes_through_the_servers_death_and_sees_what_changed_meanwhile
                 await until(lambda: target(cache) == NEW_TARGET)
         finally:
             await engine.dispose()
+
+
+def ringback(cache: RoutingCache) -> tuple[str, ...] | None:
+    found = cache.find(VIRTUAL)
+    return found.number.treatment.ringback if found else None
+
+
+async def greeting(database: AsyncEngine, shop: UUID, folder: Path, hertz: int) -> str:
+    """The sound of the account's prompt 인사말 in its new version."""
+    file = write_audio(folder / f"{hertz}.wav", tone(hertz, 0.5))
+    shelf = Shelf(shop, "인사말", folder / "sounds", datetime(2026, 11, 21, tzinfo=UTC))
+    async with transaction(database) as connection:
+        return (await library.add(connection, shelf, file)).sound
+
+
+async def test_the_next_call_hears_the_prompts_current_version(
+    database: AsyncEngine, database_url: str, tmp_path: Path
+) -> None:
+    shop = await open_shop(database)
+    first = await greeting(database, shop, tmp_path, 500)
+    closed = Rule(name="night", condition=Condition(weekdays=(1,)), treatment=Treatment(announcement="prompt:인사말"))
+    async with transaction(database) as connection:
+        await add(connection, number_of(shop, treatment=Treatment(ringback=("prompt:인사말", "own/x"))))
+        await book.add_rule(connection, VIRTUAL, closed, AGAINST)
+    cache = RoutingCache(tmp_path / "routing")
+    async with kept_fresh(cache, database, database_url):
+        await until(lambda: ringback(cache) == (first, "own/x"))
+        second = await greeting(database, shop, tmp_path, 700)
+        assert second != first
+        await until(lambda: ringback(cache) == (second, "own/x"))
+        assert line(cache).rules[0].treatment.announcement == second
+        async with transaction(database) as connection:
+            assert await book.line(connection, VIRTUAL) == line(cache)
+            assert (await book.line_as_set(connection, VIRTUAL)).rules == (closed,)
+            await library.rollback(connection, shop, "인사말", 1)
+        await until(lambda: ringback(cache) == (first, "own/x"))
+    after = RoutingCache(tmp_path / "routing")
+    assert ringback(after) == (first, "own/x"), "the snapshot has the prompts"
+
+
+async def test_a_prompt_of_another_account_is_not_heard(database: AsyncEngine, tmp_path: Path) -> None:
+    shop, other = await open_shop(database), await open_shop(database, "other")
+    await greeting(database, other, tmp_path, 500)
+    await put_in(database, number_of(shop, treatment=Treatment(ringback=("prompt:인사말",))))
+    cache = RoutingCache(tmp_path / "routing")
+    await cache.load(database)
+    assert ringback(cache) == (NOT_THERE,)
