@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 
 class HandClock:
-    """Starts at the present, so that what other clocks have signed counts as fresh."""
+    """Starts at the present unless told otherwise, so that what other clocks have signed counts as fresh."""
 
-    def __init__(self) -> None:
-        self._now = datetime.now(UTC)
+    def __init__(self, now: datetime | None = None) -> None:
+        self._now = now or datetime.now(UTC)
 
     def now(self) -> datetime:
         return self._now

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 
 import asyncpg
@@ -29,8 +30,12 @@ CALL_ENDED = "call_ended"
 """The job that follows every call. Its payload is the call's id as text."""
 KEEP_RECORDING = "keep_recording"
 """The job that follows a recorded call; the same payload."""
+KEEP_VOICEMAIL = "keep_voicemail"
+"""The job that follows a call whose caller could leave a message; the same payload."""
 BATCH = 200
 """Records in one transaction: fast enough after an outage, far from PostgreSQL's 32,767 parameters."""
+_GATHER = 0.1
+"""Seconds in which records join one transaction: its cost is shared, and nobody waits for a record."""
 _FIRST_WAIT, _LONGEST_WAIT = 0.1, 5.0
 
 # SQLSTATE classes that condemn the data, not the database: data exception, integrity violation.
@@ -51,11 +56,12 @@ class Drain:
         self._database = database
         self._refused = refused
         self._wait = _FIRST_WAIT
+        self._months: set[date] = set()
 
     async def run(self) -> None:
         """Drains until cancelled."""
         while True:
-            records = await self._spool.next_batch(BATCH)
+            records = await self._spool.next_batch(BATCH, _GATHER)
             try:
                 await self._drain(records)
             except (DariError, DBAPIError) as error:
@@ -87,10 +93,11 @@ class Drain:
 
     async def _write(self, records: Sequence[CallRecord]) -> None:
         async with transaction(self._database) as connection:
-            new_ids = await store.insert(connection, records)
+            new_ids = await store.insert(connection, records, self._months)
             new = [record for record in records if record.call_id in new_ids]
             await outbox.append(connection, [_ended(record) for record in new])
             await enqueue_all(connection, [job for record in new for job in _jobs(record)])
+        self._months |= store.months_of(records)  # only now: the transaction was not undone
 
     def _refuse(self, record: CallRecord, reason: str) -> None:
         """Sets a record aside for people. Raises TryLater when the disk has no room for it."""
@@ -131,7 +138,9 @@ def _ended(record: CallRecord) -> Event:
 
 def _jobs(record: CallRecord) -> list[Wanted]:
     call_id = str(record.call_id)
-    names = [CALL_ENDED, KEEP_RECORDING] if record.recording else [CALL_ENDED]
+    names = [CALL_ENDED]
+    names += [KEEP_RECORDING] if record.recording else []
+    names += [KEEP_VOICEMAIL] if record.voicemail else []
     return [Wanted(name=name, payload=call_id.encode(), key=f"{name}:{call_id}") for name in names]
 
 

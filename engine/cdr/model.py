@@ -21,6 +21,16 @@ class Result(Enum):
     UNREACHABLE = "unreachable"
     REJECTED = "rejected"
     CONGESTION = "congestion"
+    NOT_ACCEPTED = "not accepted"
+    """Something answered at the target, and nobody pressed 1 to take the call."""
+    OVER_LIMIT = "over limit"
+    """More calls than the number or its account may have."""
+    CLOSED = "closed"
+    """The announcement of a rule instead of ringing: after hours, on holiday."""
+    BLOCKED = "blocked"
+    """The caller is in the account's group of those who are turned away."""
+    VOICEMAIL = "voicemail"
+    """Nobody was reached, and the caller could leave a message."""
     CALLER_GAVE_UP = "caller gave up"
     NOT_IN_SERVICE = "not in service"
     NOT_FORWARDABLE = "not forwardable"
@@ -39,16 +49,51 @@ class Side(Enum):
     DARI = "dari"
 
 
+class Direction(Enum):
+    """Who placed the call."""
+
+    INCOMING = "incoming"
+    OUTGOING = "outgoing"
+    """Dari rang both parties: the one that asked for the call first, as the caller."""
+
+
 class StepKind(Enum):
     """What a party went through."""
 
     NOTICE = "notice"
+    """The shop's own announcement before the ringback."""
+    STORE_NOTICE = "store notice"
+    FEE_NOTICE = "fee notice"
     RINGBACK = "ringback"
     ANNOUNCEMENT = "announcement"
     WHISPER = "whisper"
     RECORDING_NOTICE = "recording notice"
     CONNECT = "connect"
     RECORDING = "recording"
+    PAUSE = "pause"
+    """The recording is silent meanwhile."""
+    ACCEPT = "accept"
+    """The target is asked to press 1."""
+    CONNECTING = "connecting"
+    """The target waits for the caller to have heard a mandatory notice."""
+    VOICEMAIL = "voicemail"
+    CONSENT = "consent"
+    """The caller is offered a message for a key press."""
+    LISTENING = "listening"
+    """Somebody of the called party's organisation listens."""
+
+
+class Consent(msgspec.Struct, frozen=True, kw_only=True):
+    """The caller's key press that asks for a message: the evidence of it (X5)."""
+
+    key: str
+    at: datetime
+    sound: str
+    sound_version: str
+    """SHA-256 of the sound that the caller had heard."""
+    before_talk: bool
+    text: str
+    """The message asked for."""
 
 
 class Leg(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,6 +140,7 @@ class Arrival(msgspec.Struct, frozen=True, kw_only=True):
     caller_sent: str
     trunk: str
     arrived_at: datetime
+    direction: Direction = Direction.INCOMING
 
 
 class OpenCall(msgspec.Struct, frozen=True, kw_only=True):
@@ -141,6 +187,16 @@ class CallRecord(msgspec.Struct, frozen=True, kw_only=True):
     """INVITE to the first sound or ringing towards the caller, seconds."""
     legs: tuple[Leg, ...] = ()
     steps: tuple[Step, ...] = ()
+    direction: Direction = Direction.INCOMING
+    rules: tuple[str, ...] = ()
+    """Names of the rules that decided a setting of this call."""
+    callback: str | None = None
+    """The message after the call that a rule set in place of the number's; "": none."""
+    text_only: str | None = None
+    """The message that the caller was promised because nobody could be reached."""
+    consent: Consent | None = None
+    voicemail: str | None = None
+    """File name under the recordings folder of what the caller left, once it is to be expected."""
 
 
 def closed(arrival: Arrival, *, ended_at: datetime, result: Result, ended_by: Side) -> CallRecord:
@@ -158,6 +214,7 @@ def closed(arrival: Arrival, *, ended_at: datetime, result: Result, ended_by: Si
         target=None,
         trunk=arrival.trunk,
         arrived_at=arrival.arrived_at,
+        direction=arrival.direction,
         ended_at=ended_at,
         result=result,
         ended_by=ended_by,

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Text, cast, func, select
+from sqlalchemy import ARRAY, Text, Uuid, any_, cast, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from engine.cdr.model import CallRecord
+from engine.cdr.model import CallRecord, Direction, Result
 from engine.cdr.store import calls, from_row, get
 from engine.foundation.errors import Conflict, Invalid, NotFound
 from engine.foundation.ids import instant_of
 from engine.foundation.phone_number import PhoneNumber
+
+TURNED_AWAY = (Result.OVER_LIMIT, Result.CLOSED, Result.BLOCKED, Result.NOT_FORWARDABLE)
+"""What calls end as that rang nobody by decision: they count for no limit."""
 
 
 async def recent(
@@ -30,6 +35,52 @@ async def recent(
     if since is not None:
         query = query.where(calls.c.arrived_at >= since)
     return [from_row(row) for row in (await connection.execute(query)).mappings()]
+
+
+class Outcome(NamedTuple):
+    """A call in short: when it arrived, how it ended, who talked and how long."""
+
+    at: datetime
+    result: Result
+    target: PhoneNumber | None
+    talk_seconds: float
+
+
+async def calls_of_caller(
+    connection: AsyncConnection, number: PhoneNumber, caller: PhoneNumber, *, since: datetime, limit: int
+) -> list[Outcome]:
+    """The newest calls of `caller` to `number` first, `limit` at most, that arrived after `since`."""
+    query = (
+        select(calls.c.arrived_at, calls.c.result, calls.c.target, calls.c.talk_seconds)
+        .where(calls.c.number == number, calls.c.caller == caller, calls.c.arrived_at > since)
+        .order_by(calls.c.arrived_at.desc())
+        .limit(limit)
+    )
+    return [Outcome(at, Result(result), *rest) for at, result, *rest in await connection.execute(query)]
+
+
+class LetIn(NamedTuple):
+    """A call that counts for the limits of its number and its account."""
+
+    number: PhoneNumber | None
+    account_id: UUID | None
+    at: datetime
+
+
+async def calls_let_in(
+    connection: AsyncConnection, numbers: Collection[PhoneNumber], accounts: Collection[UUID], since: datetime
+) -> list[LetIn]:
+    """The calls to these numbers, or of these accounts, that arrived after `since` and were not turned away."""
+    query = select(calls.c.number, calls.c.account_id, calls.c.arrived_at).where(
+        calls.c.arrived_at > since,
+        or_(
+            calls.c.number == any_(cast(list(numbers), ARRAY(Text))),
+            calls.c.account_id == any_(cast(list(accounts), ARRAY(Uuid))),
+        ),
+        calls.c.direction == Direction.INCOMING.value,
+        calls.c.result.not_in([result.value for result in TURNED_AWAY]),
+    )
+    return [LetIn(*row) for row in await connection.execute(query)]
 
 
 async def find(connection: AsyncConnection, call: str) -> CallRecord:

@@ -131,11 +131,16 @@ class Spool:
         """
         await self._writer.synced()
 
-    async def next_batch(self, limit: int) -> list[CallRecord]:
-        """Waits for closed calls and returns the oldest, `limit` at most; the same ones until drained."""
+    async def next_batch(self, limit: int, gather: float = 0.0) -> list[CallRecord]:
+        """Waits for closed calls and returns the oldest, `limit` at most; the same ones until drained.
+
+        While there are fewer, it gives others `gather` seconds to join them.
+        """
         loop = asyncio.get_running_loop()
         while True:
             await self._something_closed.wait()
+            if gather and len(self._pending.closed) < limit:
+                await asyncio.sleep(gather)
             chosen = list(islice(self._pending.closed.items(), limit))
             if not chosen:
                 self._something_closed.clear()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from datetime import UTC, datetime
+from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Set as AbstractSet
+from datetime import UTC, date, datetime
 from uuid import UUID
 
 import msgspec
@@ -20,13 +21,14 @@ from sqlalchemy import (
     and_,
     func,
     select,
+    tuple_,
     update,
 )
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from engine.cdr.model import CallRecord, Leg, Step
+from engine.cdr.model import CallRecord, Consent, Leg, Step
 from engine.foundation.errors import NotFound
 from engine.foundation.ids import instant_of
 
@@ -60,25 +62,45 @@ calls = Table(
     Column("post_dial_delay", Double),
     Column("legs", JSONB),
     Column("steps", JSONB),
+    Column("direction", Text),
+    Column("rules", JSONB),
+    Column("callback", Text),
+    Column("text_only", Text),
+    Column("consent", JSONB),
+    Column("voicemail", Text),
 )
 
-_IN_JSON = ("legs", "steps")
+_IN_JSON = ("legs", "steps", "rules", "consent")
 _PLAIN = tuple(name for name in CallRecord.__struct_fields__ if name not in _IN_JSON)
 
 
-async def insert(connection: AsyncConnection, records: Sequence[CallRecord]) -> set[UUID]:
-    """Writes the records that are not there yet, in the caller's transaction, and returns the ids of those."""
+async def insert(
+    connection: AsyncConnection, records: Sequence[CallRecord], there: AbstractSet[date] = frozenset()
+) -> set[UUID]:
+    """Writes the records that are not there yet, in the caller's transaction, and returns the ids of those.
+
+    Makes the months' tables, but for the months that are known to be `there`.
+    """
     if not records:
         return set()
-    await ensure_months(connection, [instant_of(record.call_id) for record in records])
+    await ensure_months(connection, months_of(records) - there)
     statement = postgresql.insert(calls).on_conflict_do_nothing().returning(calls.c.call_id)
     return set((await connection.execute(statement, [_to_row(record) for record in records])).scalars())
 
 
-async def ensure_months(connection: AsyncConnection, instants: Collection[datetime]) -> None:
-    """Makes the tables of the months (UTC) of `instants` where they are missing."""
-    for month in sorted({instant.astimezone(UTC).date().replace(day=1) for instant in instants}):
+def months_of(records: Iterable[CallRecord]) -> set[date]:
+    """The first days of the months (UTC) in which the records are kept."""
+    return {_month(instant_of(record.call_id)) for record in records}
+
+
+async def ensure_months(connection: AsyncConnection, days: Iterable[date]) -> None:
+    """Makes the tables of the months of these days (UTC) where they are missing."""
+    for month in sorted({day.replace(day=1) for day in days}):
         await connection.execute(select(func.ensure_call_months(month, month)))
+
+
+def _month(instant: datetime) -> date:
+    return instant.astimezone(UTC).date().replace(day=1)
 
 
 async def get(connection: AsyncConnection, call_id: UUID) -> CallRecord:
@@ -98,11 +120,35 @@ async def set_recording(connection: AsyncConnection, call_id: UUID, recording: s
         raise NotFound(f"call {call_id}: there is no record of it to note its recording in")
 
 
+async def set_voicemail(connection: AsyncConnection, call_id: UUID, voicemail: str | None, reason: str) -> None:
+    """Notes where the voicemail is kept, or why there is none. Raises NotFound.
+
+    The reason stands where the one of a missing recording does: a call with a voicemail had no talk.
+    """
+    values: dict[str, str | None] = {"voicemail": voicemail} | ({"recording_reason": reason} if reason else {})
+    done = await connection.execute(update(calls).where(_is(call_id)).values(values))
+    if not done.rowcount:
+        raise NotFound(f"call {call_id}: there is no record of it to note its voicemail in")
+
+
+async def forget_recordings(
+    connection: AsyncConnection, talks: Collection[UUID], voicemails: Collection[UUID], reason: str
+) -> None:
+    """Takes recordings out of the records of these calls, which say `reason` from now on."""
+    for call_ids, column in ((talks, calls.c.recording), (voicemails, calls.c.voicemail)):
+        if call_ids:
+            months = tuple_(calls.c.arrived_at, calls.c.call_id).in_(
+                [(instant_of(call_id), call_id) for call_id in call_ids]
+            )
+            await connection.execute(update(calls).where(months).values({column: None, "recording_reason": reason}))
+
+
 def from_row(row: RowMapping) -> CallRecord:
     """The record in a row. `arrived_at` is the instant in the id: to the millisecond."""
     values: dict[str, object] = {name: row[name] for name in CallRecord.__struct_fields__}
     values["legs"] = msgspec.convert(values["legs"], tuple[Leg, ...])
     values["steps"] = msgspec.convert(values["steps"], tuple[Step, ...])
+    values["consent"] = msgspec.convert(values["consent"], Consent | None)
     return msgspec.convert(values, CallRecord)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 import unicodedata
 from datetime import datetime, timedelta, timezone
 from enum import Enum
@@ -24,12 +25,16 @@ log = structlog.get_logger(__name__)
 KST = timezone(timedelta(hours=9), "KST")
 _LONGEST_DETAIL = 200
 _SHORT_ID = 8
+_LOOKED_EVERY = 1.0
+"""Seconds between two looks whether somebody moved a file away: lines of that second are in the moved one."""
 
 
 class CallEventKind(Enum):
     """What happened to a call, in the words of those who watch."""
 
     ARRIVED = "arrived"
+    PLACED = "placed"
+    """Dari calls on somebody's order."""
     NOTICE = "notice"
     RINGBACK = "ringback"
     RINGING = "ringing"
@@ -41,6 +46,9 @@ class CallEventKind(Enum):
     RECORDING = "recording"
     NOT_RECORDED = "not recorded"
     ANNOUNCEMENT = "announcement"
+    CONSENT = "consent"
+    VOICEMAIL = "voicemail"
+    LISTENING = "listening"
     ENDED = "ended"
     MESSAGE_QUEUED = "message queued"
     MESSAGE_SENT = "message sent"
@@ -113,7 +121,7 @@ def _hidden(number: PhoneNumber | None) -> PhoneNumber | None:
 
 def printable(text: str) -> str:
     """Without anything that ends a line, moves a cursor or turns the direction of writing."""
-    return "".join("?" if _steers(char) else char for char in text)
+    return text if text.isprintable() else "".join("?" if _steers(char) else char for char in text)
 
 
 def _steers(char: str) -> bool:
@@ -167,6 +175,7 @@ class _RotatedFile:
         self._max_bytes = max_bytes
         self._files = files
         self._file: BinaryIO | None = None
+        self._looked = 0.0
         self._torn = False
         """Whether the file may end inside a line: after a full disk, or a death of the last writer."""
 
@@ -187,8 +196,11 @@ class _RotatedFile:
         self._file = None
 
     def _open_file(self) -> BinaryIO:
-        if self._file and not self._is_still_there(self._file):
-            self.close()
+        now = time.monotonic()
+        if self._file and (self._torn or now - self._looked >= _LOOKED_EVERY):
+            self._looked = now
+            if not self._is_still_there(self._file):
+                self.close()
         if not self._file:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             file = self._path.open("ab+", buffering=0)

@@ -6,15 +6,18 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.cdr import search, store
+from engine.cdr.amend import make_months_ahead
 from engine.cdr.model import Result, Side
 from engine.foundation.database import transaction
 from engine.foundation.errors import Conflict, Invalid, NotFound
 from engine.foundation.ids import new_id
 from engine.foundation.phone_number import PhoneNumber
 from tests.call_records import MORNING, arrival, record
+from tests.hand_clock import HandClock
 
 
 async def test_a_record_comes_back_as_it_was(database: AsyncEngine) -> None:
@@ -104,3 +107,17 @@ async def test_where_a_recording_is_or_why_there_is_none_is_noted(database: Asyn
         assert (noted.recording, noted.recording_reason) == (None, "nothing was recorded")
         with pytest.raises(NotFound):
             await store.set_recording(connection, new_id(MORNING), "a.wav")
+
+
+async def test_months_are_made_ahead_once(database: AsyncEngine) -> None:
+    """The instant is late on the last day of a month in Korea and in UTC alike."""
+    clock = HandClock(datetime(2031, 12, 31, 23, 30, tzinfo=UTC))
+
+    async def months() -> list[str]:
+        async with transaction(database) as connection:
+            found = await connection.execute(text("SELECT relname FROM pg_class WHERE relname ~ '^calls_203[12]_'"))
+            return sorted(name for name in found.scalars() if "pkey" not in name and "idx" not in name)
+
+    for _ in range(2):
+        await make_months_ahead(database, clock)
+        assert await months() == ["calls_2031_12", "calls_2032_01", "calls_2032_02"]
