@@ -5,7 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from engine.cdr.model import CallRecord, Result, Side
+import msgspec
+
+from engine.cdr.model import CallRecord, Consent, Result, Side
 from engine.foundation.ids import new_id
 from engine.foundation.phone_number import PhoneNumber
 from engine.numbers.model import NumberKind, ServiceNumber
@@ -44,6 +46,19 @@ def answered_call(ended_at: datetime = NOW, caller: PhoneNumber | None = CALLER,
         cause=16,
         ended_by=Side.CALLER,
     )
+
+
+def asked_for(call: CallRecord, text: str = "찾아오시는 길: 종로 1길 1") -> CallRecord:
+    """The same call, its caller having pressed 1 for a message with `text` at the end of it."""
+    pressed = Consent(
+        key="1", at=call.ended_at, sound="ko/consent-offer", sound_version="5e" * 32, before_talk=False, text=text
+    )
+    return msgspec.structs.replace(call, consent=pressed)
+
+
+def promised(call: CallRecord, text: str = "지금은 전화를 받을 수 없습니다. 곧 연락드리겠습니다.") -> CallRecord:
+    """The same call, nobody having been reached and its caller having been told that `text` comes."""
+    return msgspec.structs.replace(call, result=Result.NO_ANSWER, answered_at=None, talk_seconds=0.0, text_only=text)
 
 
 def number_with_text(text: str | None = TEXT, repeat_window_days: int = 7) -> ServiceNumber:

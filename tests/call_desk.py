@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
 
-from engine.calls.reception import Directory, Reception
+from engine.calls.reception import Reception
 from engine.calls.switchboard import Switchboard
 from engine.cdr.model import Arrival, CallRecord, StepKind
 from engine.cdr.spool import Spool
@@ -19,10 +19,11 @@ from engine.foundation.clock import LoopClock
 from engine.foundation.phone_number import PhoneNumber
 from engine.foundation.tasks import Tasks
 from engine.numbers.model import NumberKind, ServiceNumber
-from engine.routing.plan import plan
+from engine.routing.model import Rule
 from engine.trunks.model import Trunk
 from tests.fake_asterisk import FakeAsterisk
 from tests.fake_parties import FakeCaller
+from tests.planning import HandPlanner, HandTrunks, treatment_of
 from tests.virtual_time import run_virtual
 
 NODE = "n1"
@@ -33,7 +34,13 @@ ACCOUNT = UUID("01900000-0000-7000-8000-000000000001")
 CARRIER = Trunk(name="carrier", match=("127.0.0.2",), contact="sip:127.0.0.2")
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
-SECONDS = {"ko/recording-notice": 1.5, "test/whisper": 1.0, "ko/recording-notice-target": 0.7, "ko/not-in-service": 2.0}
+SECONDS = {
+    "ko/recording-notice": 1.5,
+    "test/whisper": 1.0,
+    "ko/recording-notice-target": 0.7,
+    "ko/not-in-service": 2.0,
+    "test/long-notice": 8.0,
+}
 
 
 def service_number(**changes: object) -> ServiceNumber:
@@ -47,11 +54,16 @@ def service_number(**changes: object) -> ServiceNumber:
         "whisper": "test/whisper",
         "record": True,
     }
-    return ServiceNumber(**(values | changes))  # type: ignore[arg-type]
+    values |= changes
+    treatment = treatment_of(values)
+    return ServiceNumber(treatment=treatment, **values)  # type: ignore[arg-type]
 
 
 class WatchedAsterisk(FakeAsterisk):
-    """Writes every verb into `journal`; a verb in `hanging` gets no answer for that many seconds."""
+    """Writes every verb into `journal`; a verb in `hanging` gets no answer for that many seconds.
+
+    So it is with `music_class` and `speech`, which are not Asterisk's.
+    """
 
     journal: list[str]
     hanging: dict[str, float]
@@ -86,6 +98,8 @@ class Desk:
     spool: WatchedSpool
     reception: Reception
     numbers: dict[str, ServiceNumber]
+    planner: HandPlanner
+    trunks: HandTrunks
     journal: list[str]
     """The verbs that Asterisk got and what was asked of the spool, in order."""
     tasks_at_rest: frozenset[str] = frozenset()
@@ -147,8 +161,8 @@ def check_heard(caller: FakeCaller) -> None:
     talks = [heard for heard in caller.heard if heard.what.startswith("bridge:")]
     assert len(talks) <= 1
     for talk in talks:
-        assert caller.heard[-1] is talk
-        assert not [other for other in caller.heard if other is not talk and (other.ended or 1e9) > talk.began]
+        others = [other for other in caller.heard if other is not talk]
+        assert all((other.ended or 1e9) <= talk.began or other.began >= (talk.ended or 1e9) for other in others)
 
 
 def check_record(record: CallRecord, caller: FakeCaller) -> None:
@@ -171,9 +185,15 @@ def _task_names() -> frozenset[str]:
 
 @asynccontextmanager
 async def desk_at(
-    folder: Path, *numbers: ServiceNumber, grace: float = 0.0, asterisk: WatchedAsterisk | None = None
+    folder: Path,
+    *numbers: ServiceNumber,
+    grace: float = 0.0,
+    asterisk: WatchedAsterisk | None = None,
+    rules: tuple[Rule, ...] = (),
 ) -> AsyncIterator[Desk]:
     """A desk with these numbers in service (NUMBER as it comes, if none is given). Runs in virtual time.
+
+    `rules` are those of NUMBER.
 
     With `asterisk` it joins one that is there already and leaves it there.
     """
@@ -187,31 +207,34 @@ async def desk_at(
     spool.journal = journal
     in_service = {str(number.number): number for number in numbers or (service_number(),)}
 
-    async def music_class(sound: str) -> str:
-        return sound
+    async def music_class(sounds: tuple[str, ...]) -> str:
+        await asyncio.sleep(asterisk.hanging.get("music_class", 0.0))
+        return "+".join(sounds)
 
+    async def speech(text: str) -> str:
+        await asyncio.sleep(asterisk.hanging.get("speech", 0.0))
+        return f"spoken/{text}"
+
+    trunks = HandTrunks([CARRIER], clock.monotonic)
     board = Switchboard(
         ari=asterisk,
         recorder=asterisk,
+        trunks=trunks,
         music_class=music_class,
+        speech=speech,
         spool=spool,
         sounds=Path("/sounds"),
         monitor=folder / "monitor",
         node=NODE,
         talk_limit=TALK_LIMIT,
     )
-    directory = Directory(
-        ready=lambda: True,
-        number=in_service.get,
-        trunk=lambda name: CARRIER if name == "carrier" else None,
-        plan=lambda number, caller, instant: plan(number, caller, instant, RING_SECONDS),
-    )
+    planner = HandPlanner(in_service, RING_SECONDS, rules={NUMBER: rules})
     log = CallLog(folder / "log", "calls", mask=False, max_bytes=10_000_000, files=2)
-    reception = Reception(board, asterisk.connection, directory, log, clock, NODE)
+    reception = Reception(board, asterisk.connection, planner, log, clock, NODE)
     tasks = Tasks("desk")
     tasks.start("reception", reception.run())
     await asyncio.sleep(0.1)
-    desk = Desk(asterisk, spool, reception, in_service, journal, _task_names())
+    desk = Desk(asterisk, spool, reception, in_service, planner, trunks, journal, _task_names())
     journal.clear()
     try:
         yield desk

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from engine.asterisk.commands import Ari
 from engine.asterisk.connection import Connection
 from engine.asterisk.manager import Manager
-from engine.calls.reception import Directory, Reception
+from engine.calls.reception import Reception
 from engine.calls.switchboard import Switchboard
-from engine.cdr.model import CallRecord
+from engine.cdr.model import CallRecord, StepKind
 from engine.cdr.spool import Spool
 from engine.events.call_log import CallLog
 from engine.foundation.clock import SystemClock
@@ -26,11 +26,12 @@ from engine.foundation.phone_number import PhoneNumber
 from engine.foundation.tasks import Tasks
 from engine.numbers.model import NumberKind, ServiceNumber
 from engine.prompts.music import Music
-from engine.routing.plan import plan
 from engine.sandbox.carrier import Carrier
+from engine.sandbox.leg import Leg
 from engine.settings import PRODUCT_FILES
 from engine.trunks.model import Trunk
-from tests.eventually import PATIENCE
+from tests.eventually import PATIENCE, eventually
+from tests.planning import HandPlanner, HandTrunks, treatment_of
 from tests.real_asterisk import RunningAsterisk
 from tests.tones import tone, write_audio
 
@@ -44,10 +45,27 @@ TONES = {
     "ko/ringback-tone": 1500,
     "test/ringback": 1700,
     "test/whisper": 2100,
+    "ko/closed": 640,
+    "ko/store-info-notice": 2600,
+    "ko/fee-notice": 2500,
+    "ko/connecting": 960,
+    "ko/press-1-to-accept": 1240,
+    "ko/voicemail-greeting": 1340,
+    "ko/beep": 1440,
+    "ko/voicemail-thanks": 1580,
+    "ko/consent-offer": 1640,
+    "ko/consent-thanks": 1760,
+    "ko/text-only": 1860,
+    "test/notice": 1960,
+    "test/busy": 2200,
+    "test/second-ringback": 2300,
+    "test/spoken": 2400,
+    "ko/over-limit": 2700,
+    "ko/blocked": 2800,
 }
 """What each sound is in tests, in Hz; callers say 500, shops 1100."""
 
-SECONDS = {"test/ringback": 3.0}
+SECONDS = {"test/ringback": 3.0, "ko/connecting": 0.6, "ko/beep": 0.4, "test/second-ringback": 0.5}
 """How long sounds are that do not last one second."""
 
 
@@ -61,12 +79,23 @@ def carrier_trunk() -> Trunk:
     return Trunk(name="carrier", match=(f"{network()}.2",), contact=f"sip:{network()}.2:5070")
 
 
-def make_sounds(folder: Path) -> None:
-    """Every sound as its tone."""
+def second_trunk() -> Trunk:
+    """Another carrier, at the rig's fourth address."""
+    return Trunk(name="second", match=(f"{network()}.4",), contact=f"sip:{network()}.4:5070", provisional_seconds=1.0)
+
+
+def untrusted_trunk() -> Trunk:
+    """A carrier that is told no more of a caller than its telephones may show, at the rig's fifth address."""
+    return Trunk(name="untrusted", match=(f"{network()}.5",), contact=f"sip:{network()}.5:5070", trusted=False)
+
+
+def make_sounds(folder: Path, seconds: float | None = None) -> None:
+    """Every sound as its tone; with `seconds` all of them last so long, but for the looping ringback."""
     for name, frequency in TONES.items():
         file = folder / f"{name}.wav"
         file.parent.mkdir(parents=True, exist_ok=True)
-        samples: NDArray[np.int16] = tone(frequency, SECONDS.get(name, 1.0))
+        usual = SECONDS.get(name, 1.0)
+        samples: NDArray[np.int16] = tone(frequency, usual if seconds is None or name == "test/ringback" else seconds)
         write_audio(file, samples)
 
 
@@ -77,6 +106,8 @@ class Rig:
     reception: Reception
     carrier: Carrier
     numbers: dict[PhoneNumber, ServiceNumber]
+    planner: HandPlanner
+    trunks: HandTrunks
     monitor: Path
     sounds: Path
     records: list[CallRecord] = field(default_factory=list)
@@ -91,6 +122,16 @@ class Rig:
                         return record
                 self.news.clear()
                 await self.news.wait()
+
+    async def until_step(self, leg: Leg, kind: StepKind, call_id: UUID | None = None) -> None:
+        """Waits until the call that `leg` began, or the one with that id, has come to such a step, or is over."""
+
+        def come() -> bool:
+            calls = self.reception.calls()
+            live = [call for call in calls if call.id == call_id or call.notes.arrival.sip_call_id == leg.call_id]
+            return leg.is_over or any(step.kind is kind for call in live for step in call.notes.steps)
+
+        await eventually(come)
 
     async def collect(self, spool: Spool) -> None:
         while True:
@@ -116,26 +157,24 @@ async def engine_on(
         Ari(asterisk.ari_url, f"dari-{NODE}", asterisk.ari_user, asterisk.ari_password) as ari,
         Manager(ami_host, int(ami_port), asterisk.ami_user, asterisk.ami_password) as manager,
     ):
+        trunks = HandTrunks([carrier_trunk()], clock.monotonic)
         board = Switchboard(
             ari=ari,
             recorder=manager,
+            trunks=trunks,
             music_class=music.music_class,
+            speech=_spoken,
             spool=spool,
             sounds=asterisk.settings.sounds,
             monitor=asterisk.settings.spool / "monitor",
             node=NODE,
             talk_limit=60.0,
         )
-        directory = Directory(
-            ready=lambda: True,
-            number=own.get,
-            trunk=lambda name: carrier_trunk() if name == "carrier" else None,
-            plan=lambda number, caller, instant: plan(number, caller, instant, RING_SECONDS),
-        )
+        planner = HandPlanner(own, RING_SECONDS)  # type: ignore[arg-type]
         connection = Connection(asterisk.ari_url, f"dari-{NODE}", asterisk.ari_user, asterisk.ari_password)
         log = CallLog(home / "log", "calls", mask=False, max_bytes=10_000_000, files=2)
-        reception = Reception(board, connection, directory, log, clock, NODE)
-        rig = Rig(reception, carrier, own, board.monitor, board.sounds)
+        reception = Reception(board, connection, planner, log, clock, NODE)
+        rig = Rig(reception, carrier, own, planner, trunks, board.monitor, board.sounds)
         tasks.start("reception", reception.run())
         tasks.start("records", rig.collect(spool))
         async with asyncio.timeout(PATIENCE):
@@ -148,6 +187,11 @@ async def engine_on(
             await tasks.close()
             await spool.close()
             log.close()
+
+
+async def _spoken(text: str) -> str:
+    """In tests a whisper's text is the name of its sound."""
+    return text
 
 
 async def left_over(asterisk: RunningAsterisk) -> tuple[list[str], list[str]]:
@@ -166,4 +210,6 @@ def number_set(account: UUID, **changes: object) -> ServiceNumber:
         "ringback": "test/ringback",
         "whisper": "test/whisper",
     }
-    return ServiceNumber(**(values | changes))  # type: ignore[arg-type]
+    values |= changes
+    treatment = treatment_of(values)
+    return ServiceNumber(treatment=treatment, **values)  # type: ignore[arg-type]

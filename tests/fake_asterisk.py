@@ -20,9 +20,10 @@ from engine.asterisk.commands import (
     NotInApplication,
     WrongState,
 )
+from engine.asterisk.media import MediaLine
 from engine.foundation.clock import Clock, LoopClock
-from engine.foundation.errors import DariError, Invalid, NotFound
-from tests.fake_parties import SIP_CODE_OF_CAUSE, FakeCaller, FakePhone, Leg
+from engine.foundation.errors import DariError, Invalid, NotFound, TryLater
+from tests.fake_parties import SIP_CODE_OF_CAUSE, FakeCaller, FakeMedia, FakePhone, Leg
 from tests.fake_switch import FakeConnection, FakeSwitch, QueuedSound, Recording
 
 HUNG_UP_BY_US = 32
@@ -38,7 +39,7 @@ class FakeAsterisk(Ari):
         *,
         sounds: Mapping[str, float] | None = None,
         sound_seconds: float = 2.0,
-        trunks: Iterable[str] = ("carrier",),
+        trunks: Iterable[str] = ("carrier", "second"),
         clock: Clock | None = None,
         latency: float = 0.001,
         timeout: float = 5.0,
@@ -128,6 +129,11 @@ class FakeAsterisk(Ari):
     def fail_next(self, verb: str, error: DariError) -> None:
         """The next call of `verb` raises `error` and does nothing."""
         self._failures[verb] = error
+
+    def press(self, leg: Leg, digits: str) -> None:
+        """The party on that leg presses keys."""
+        for digit in digits:
+            self._switch.press(leg, digit)
 
     def left_over(self) -> list[str]:
         """Channels and bridges that are still there."""
@@ -236,6 +242,29 @@ class FakeAsterisk(Ari):
         if queued := self._switch.sounds_queued.get(playback):
             queued.stop.set()
 
+    async def record_channel(self, channel: str, name: str, *, longest: int, silence: int, end_key: str = "#") -> None:
+        await self._arrive("record_channel")
+        leg = self._ours(channel)
+        self._switch.record(leg, name, longest, end_key)
+
+    async def snoop(self, channel: str, snoop: str, *, whisper: str = "none") -> None:
+        await self._arrive("snoop")
+        self._there(channel)
+        leg = self._beside(snoop, "Snoop")
+        leg.spies_on, leg.whispers = channel, whisper
+
+    async def external_media(self, channel: str) -> str:
+        await self._arrive("external_media")
+        self._beside(channel, "WebSocket")
+        return f"media-of-{channel}"
+
+    async def open_media(self, connection: str) -> MediaLine:
+        await self._arrive("open_media")
+        leg = self._switch.legs.get(connection.removeprefix("media-of-"))
+        if leg is None:
+            raise TryLater("Asterisk gives no sound over its WebSocket: no such channel")
+        return FakeMedia(leg, partial(self._switch.end, leg, told=(0, 0), destroyed=(16, 0)))
+
     async def start_music(self, channel: str, music_class: str) -> None:
         await self._arrive("start_music")
         leg = self._ours(channel)
@@ -280,7 +309,7 @@ class FakeAsterisk(Ari):
         await self._arrive("create_bridge")
         if bridge in self._switch.bridges:
             raise WrongState(f"the bridge {bridge} exists already")
-        self._switch.make_bridge(bridge)
+        self._switch.make_bridge(bridge, kind)
 
     async def add_to_bridge(self, bridge: str, *channels: str) -> None:
         await self._arrive("add_to_bridge")
@@ -294,6 +323,11 @@ class FakeAsterisk(Ari):
             with suppress(ChannelGone):  # Asterisk says that it was done
                 await self._switch.done(leg, entered, self._limit)
 
+    async def remove_from_bridge(self, bridge: str, channel: str) -> None:
+        await self._arrive("remove_from_bridge")
+        if (leg := self._switch.legs.get(channel)) and leg.bridge == bridge:
+            self._switch.leave_bridge(leg)
+
     async def destroy_bridge(self, bridge: str) -> None:
         await self._arrive("destroy_bridge")
         if bridge in self._switch.bridges:
@@ -306,6 +340,11 @@ class FakeAsterisk(Ari):
         await self._arrive("record")
         self.recordings.append(Recording(self._named(channel_name), file, options, self.now))
 
+    async def silence_recording(self, channel_name: str, silent: bool) -> None:
+        """As Manager.silence_recording."""
+        await self._arrive("silence_recording")
+        self._switch.silence_recording(self._named(channel_name), silent)
+
     async def stop_recording(self, channel_name: str) -> None:
         """As Manager.stop_recording."""
         await self._arrive("stop_recording")
@@ -317,6 +356,14 @@ class FakeAsterisk(Ari):
         await asyncio.sleep(self._latency)
         if error := self._failures.pop(verb, None):
             raise error
+
+    def _beside(self, channel: str, technology: str) -> Leg:
+        """A channel that no telephone is on."""
+        if channel in self._switch.legs:
+            raise WrongState(f"the channel {channel} exists already")
+        leg = self._switch.new_leg(channel, technology, "Up", "")
+        self._switch.enter_app(leg, "")
+        return leg
 
     def _there(self, channel: str) -> Leg:
         if channel not in self._switch.legs:

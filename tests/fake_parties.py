@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from engine.asterisk.events import Channel, DialplanPlace, Party
@@ -79,7 +80,14 @@ class Leg:
     heard: list[Heard] = field(default_factory=list)
     answers: list[tuple[float, int]] = field(default_factory=list)
     """The SIP codes that the other side got from us, and when."""
+    spies_on: str = ""
+    """The channel whose sound it is to hear; it ends with that one."""
+    whispers: str = "none"
+    keeps_music: bool = False
+    """Whether its music began when it was up already: that goes on in a bridge, over whatever is heard there."""
     playing: str | None = None
+    own_recording: tuple[str, str] | None = None
+    """Name and end key of the recording of this channel alone."""
     commands: asyncio.Queue[tuple[Callable[[], Awaitable[None]], asyncio.Future[None]]] = field(
         default_factory=asyncio.Queue
     )
@@ -106,9 +114,10 @@ class Leg:
             creationtime=self.created,
         )
 
-    def hears(self, what: str, now: float) -> None:
-        """From now on `what`; music stops for whatever comes."""
-        self.stops_hearing("music:", now)
+    def hears(self, what: str, now: float, *, over_music: bool = False) -> None:
+        """From now on `what`; music stops for whatever comes, unless that comes over it."""
+        if not over_music:
+            self.stops_hearing("music:", now)
         self.heard.append(Heard(what, now))
 
     def stops_hearing(self, what: str, now: float, *, whole: bool = False) -> None:
@@ -170,3 +179,28 @@ class FakeCaller:
     async def until_over(self) -> None:
         """Waits until the caller's call is over, whoever ended it."""
         await self.leg.over.wait()
+
+
+class FakeMedia:
+    """The sound of a channel, as chan_websocket brings it: a frame each 20 ms while the channel is in a bridge."""
+
+    def __init__(self, leg: Leg, end: Callable[[], None]) -> None:
+        self.sent: list[bytes] = []
+        self._leg = leg
+        self._end = end
+
+    async def frames(self) -> AsyncIterator[bytes]:
+        while not self._leg.gone:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(0.02):
+                    await self._leg.over.wait()
+            if self._leg.bridge is not None:
+                yield bytes(640)
+
+    async def send(self, frame: bytes) -> None:
+        if not self._leg.gone:
+            self.sent.append(frame)
+
+    async def close(self) -> None:
+        if not self._leg.gone:
+            self._end()

@@ -41,6 +41,8 @@ class Recording:
     options: str
     began: float
     ended: float | None = None
+    silences: list[tuple[float, bool]] = field(default_factory=list)
+    """When it was made silent (True) and sounding again (False)."""
 
 
 class FakeConnection(Connection):
@@ -88,6 +90,7 @@ class FakeSwitch:
         self.legs: dict[str, Leg] = {}
         self.bridges: dict[str, list[Leg]] = {}
         self.bridges_made_at: dict[str, str] = {}
+        self.bridge_kinds: dict[str, str] = {}
         self.sounds_queued: dict[str, QueuedSound] = {}
         self.recordings: list[Recording] = []
         self.missing_sounds: set[str] = set()
@@ -166,6 +169,7 @@ class FakeSwitch:
     def start_music(self, leg: Leg, music_class: str) -> None:
         """Music until something else comes."""
         self.early_media(leg)
+        leg.keeps_music = leg.state == "Up"
         leg.hears(f"music:{music_class}", self.now)
 
     def far_side_hangs_up(self, leg: Leg) -> None:
@@ -187,6 +191,8 @@ class FakeSwitch:
                 )
             )
         self._stop_everything_on(leg)
+        for spy in [spy for spy in self.legs.values() if spy.spies_on == leg.id]:
+            self.end(spy, told=(0, 0), destroyed=(NORMAL_CLEARING, 0))
         if leg.in_app:
             self._tell(events.StasisEnd(application=self._app, channel=leg.channel()))
         elif told and leg.is_subscribed:
@@ -198,6 +204,36 @@ class FakeSwitch:
                 )
             )
         leg.over.set()
+
+    def silence_recording(self, leg: Leg, silent: bool) -> None:
+        """Silence, or sound again, in the recording of a channel."""
+        for recording in self.recordings:
+            if recording.leg is leg and recording.ended is None:
+                recording.silences.append((self.now, silent))
+
+    def record(self, leg: Leg, name: str, longest: float, end_key: str) -> None:
+        """Records what comes from one channel until its limit, its key or its end."""
+        leg.own_recording = (name, end_key)
+        leg.tasks.append(self._tasks.start("recording limit", self._limit_recording(leg, longest)))
+
+    def press(self, leg: Leg, digit: str) -> None:
+        """A key, told where keys are: not in a plain bridge of two."""
+        if leg.own_recording and digit == leg.own_recording[1]:
+            self._end_own_recording(leg)
+        if leg.bridge is None or "dtmf_events" in self.bridge_kinds[leg.bridge]:
+            self._tell(
+                events.ChannelDtmfReceived(application=self._app, channel=leg.channel(), digit=digit, duration_ms=100)
+            )
+
+    async def _limit_recording(self, leg: Leg, longest: float) -> None:
+        await asyncio.sleep(longest)
+        self._end_own_recording(leg)
+
+    def _end_own_recording(self, leg: Leg) -> None:
+        if leg.own_recording:
+            name, leg.own_recording = leg.own_recording[0], None
+            recording = events.LiveRecording(name, f"channel:{leg.id}", "done")
+            self._tell(events.RecordingFinished(application=self._app, recording=recording))
 
     def stop_recording(self, leg: Leg) -> None:
         """Ends the recordings of a channel."""
@@ -274,8 +310,9 @@ class FakeSwitch:
             creationtime=self.bridges_made_at[bridge],
         )
 
-    def make_bridge(self, bridge: str) -> None:
+    def make_bridge(self, bridge: str, kind: str) -> None:
         """A bridge with nobody in it."""
+        self.bridge_kinds[bridge] = kind
         self.bridges[bridge] = []
         self.bridges_made_at[bridge] = self._instant()
 
@@ -283,11 +320,11 @@ class FakeSwitch:
         """Connects a leg; one that is in a bridge leaves it first, be it the same."""
         if bridge not in self.bridges:
             return
-        self._leave_bridge(leg)
+        self.leave_bridge(leg)
         self.bridges[bridge].append(leg)
         self._bridges_told.add(bridge)
         leg.bridge = bridge
-        leg.hears(f"bridge:{bridge}", self.now)
+        leg.hears(f"bridge:{bridge}", self.now, over_music=leg.keeps_music)
         self._tell(
             events.ChannelEnteredBridge(application=self._app, bridge=self.bridge(bridge), channel=leg.channel())
         )
@@ -295,12 +332,12 @@ class FakeSwitch:
     def destroy_bridge(self, bridge: str) -> None:
         """The bridge goes; its legs stay."""
         for leg in list(self.bridges[bridge]):
-            self._leave_bridge(leg)
+            self.leave_bridge(leg)
         if bridge in self._bridges_told:
             self._tell(events.BridgeDestroyed(application=self._app, bridge=self.bridge(bridge)))
         del self.bridges[bridge]
 
-    def _leave_bridge(self, leg: Leg) -> None:
+    def leave_bridge(self, leg: Leg) -> None:
         if leg.bridge is None:
             return
         bridge, leg.bridge = leg.bridge, None
@@ -364,9 +401,10 @@ class FakeSwitch:
         if leg.playing:
             queued = self.sounds_queued.pop(leg.playing)
             self._tell(events.PlaybackFinished(application=self._app, playback=queued.shown("failed")))
-        self._leave_bridge(leg)
+        self.leave_bridge(leg)
         leg.stops_hearing("", self.now)
         self.stop_recording(leg)
+        self._end_own_recording(leg)
         for command in leg.waiting:
             command.set_exception(ChannelGone(f"the channel {leg.id} hung up meanwhile"))
         for task in leg.tasks:

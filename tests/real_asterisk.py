@@ -104,12 +104,17 @@ class RunningAsterisk:
         """Asterisk's own CSV, a line per channel."""
         return self.settings.home / "log" / "cdr-custom" / "calls.csv"
 
-    def lines_of(self, call_id: str) -> list[CallLine]:
-        """The lines of the call with this SIP Call-ID so far."""
+    def lines(self) -> list[CallLine]:
+        """The lines of all calls so far."""
         if not self.call_records.exists():
             return []
         with self.call_records.open(newline="") as lines:
-            return [CallLine(*line) for line in csv.reader(lines) if line[2] == call_id]
+            columns = len(CallLine._fields)  # a line that is just being written has fewer
+            return [CallLine(*line) for line in csv.reader(lines) if len(line) == columns]
+
+    def lines_of(self, call_id: str) -> list[CallLine]:
+        """The lines of the call with this SIP Call-ID so far."""
+        return [line for line in self.lines() if line.call_id == call_id]
 
     async def record_of(self, call_id: str) -> CallLine:
         """The one line of a call that is over; Asterisk writes it a moment after the caller's last message."""

@@ -56,6 +56,9 @@ async def window_of(database: AsyncEngine, shop: ServiceNumber, recipient: Phone
     """When the recipient's last message was, as the repeat window has it; None for none."""
     async with transaction(database) as connection:
         return await connection.scalar(
-            text("SELECT last_at FROM callback_recipients WHERE account_id = :account AND recipient = :recipient"),
+            text("""
+                SELECT last_at FROM callback_recipients
+                WHERE account_id = :account AND recipient = :recipient AND purpose = 'callback'
+            """),
             {"account": shop.account_id, "recipient": recipient},
         )

@@ -6,7 +6,7 @@ script cannot be taken up in the middle, and nobody is left alone on a line.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -15,10 +15,11 @@ from engine.asterisk import events
 from engine.asterisk.commands import Ari
 from engine.calls.call import TARGET_VARIABLE, Call
 from engine.calls.notes import Moment, Notes
-from engine.calls.own_ids import call_of, is_of_node
-from engine.calls.party import party_on
+from engine.calls.own_ids import call_of, is_of_listener, is_of_node, is_target
+from engine.calls.party import Party, party_on
 from engine.calls.state import CallState
 from engine.calls.steps.connect import until_somebody_hangs_up
+from engine.calls.steps.voicemail import keep_message, spooled_message
 from engine.calls.switchboard import Switchboard
 from engine.cdr.model import CallRecord, OpenCall, Result, Side, StepKind, closed
 from engine.events.call_log import CallEventKind
@@ -78,13 +79,13 @@ def catch_up(call: Call, found: Found) -> bool:
     False when one is not there that was asked for so lately that it may still come.
     """
     sure = True
-    parties = [party for party in (call.caller, call.target) if party is not None]
-    lost = [party for party in parties if party.channel not in found.channels]
-    for party in parties:
+    connected = [call.caller] + ([call.target] if call.target else [])
+    lost = [party for party in connected if not party.gone and party.channel not in found.channels]
+    for party in call.parties:
         if channel := found.channels.get(party.channel):
             call.see(channel)
         elif party.started.tick < found.at.tick - SURE_AFTER:
-            call.lose(party, hung_up=len(lost) == 1)
+            call.lose(party, hung_up=party not in lost or len(lost) == 1)
         elif not party.gone:
             sure = False
     return sure
@@ -97,28 +98,36 @@ async def catch_up_sounds(call: Call, ari: Ari) -> None:
             call.sound_over(playback)
 
 
-def stray_channels(found: Found, live: Collection[UUID], callers: Collection[str], node: str) -> list[str]:
-    """Channels of this engine that belong to no live call. Another engine's are not ours to end."""
+def stray_channels(found: Found, live: Mapping[UUID, Call], callers: Collection[str], node: str) -> list[str]:
+    """Channels of this engine that no live call wants, nor anybody who listens to one.
+
+    Another engine's are not ours to end.
+    """
     return [channel.id for channel in found.channels.values() if _is_stray(channel, found, live, callers, node)]
 
 
 def _is_stray(
-    channel: events.Channel, found: Found, live: Collection[UUID], callers: Collection[str], node: str
+    channel: events.Channel, found: Found, live: Mapping[UUID, Call], callers: Collection[str], node: str
 ) -> bool:
     if found.at.at - datetime.fromisoformat(channel.creationtime) < timedelta(seconds=SURE_AFTER):
         return False
     if owner := call_of(channel.id):
-        return owner not in live and is_of_node(channel.id, node)
+        return is_of_node(channel.id, node) and not _is_wanted(live.get(owner), channel.id)
     return channel.id in found.own and channel.id not in callers
 
 
-def stray_bridges(found: Found, live: Collection[UUID], node: str) -> list[str]:
-    """Bridges that this engine made for calls that are over."""
+def stray_bridges(found: Found, live: Mapping[UUID, Call], node: str) -> list[str]:
+    """Bridges that this engine made for calls that are over, or for somebody who listened."""
     return [
         bridge
         for bridge in found.bridges
-        if (owner := call_of(bridge)) and owner not in live and is_of_node(bridge, node)
+        if (owner := call_of(bridge)) and is_of_node(bridge, node) and not _is_wanted(live.get(owner), bridge)
     ]
+
+
+def _is_wanted(call: Call | None, channel_or_bridge: str) -> bool:
+    """A listener's of an earlier life of the engine is nobody's any more, nor is a leg that was given up."""
+    return call is not None and call.wants(channel_or_bridge)
 
 
 def moment_of(instant: datetime, clock: Clock) -> Moment:
@@ -129,21 +138,47 @@ def moment_of(instant: datetime, clock: Clock) -> Moment:
 
 def rebuild(board: Switchboard, notes: Notes, open_call: OpenCall, found: Found) -> Call | None:
     """The call as Asterisk has it now; None when the caller is not there any more."""
-    caller_channel = found.channels.get(open_call.arrival.channel)
+    caller_channel = _callers_channel(open_call, found)
     if caller_channel is None:
         return None
     caller = party_on(caller_channel, Side.CALLER, notes.arrival.caller, notes.arrived)
+    caller.place = board.trunks.taken(caller.trunk)
     call = Call(board, notes, caller)
-    target_channel = found.channels.get(call.target_channel)
-    if target_channel is not None:
-        number = found.numbers.get(target_channel.id) or None
-        call.target = party_on(target_channel, Side.TARGET, number, notes.arrived)
-        notes.target = number
+    for channel in found.channels.values():
+        if call_of(channel.id) == call.id and is_target(channel.id):
+            call.add_target(party_on(channel, Side.TARGET, found.numbers.get(channel.id) or None, notes.arrived))
+    answered = [target for target in call.targets if found.channels[target.channel].state == _ANSWERED]
+    call.target = _connected(answered, found.bridges.get(call.bridge))
+    if call.target is not None:
+        notes.target = call.target.number
     bridge = found.bridges.get(call.bridge)
     call.bridge_made = bridge is not None
-    if bridge is not None and target_channel is not None and caller_channel.state == target_channel.state == _ANSWERED:
-        _was_answered(call, bridge)
+    if caller_channel.state == _ANSWERED:
+        if bridge is not None and call.target is not None:
+            _was_answered(call, bridge)
+        elif spooled_message(call).exists():
+            keep_message(call)
+            notes.conclude(Result.VOICEMAIL, Side.DARI)
     return call
+
+
+def _callers_channel(open_call: OpenCall, found: Found) -> events.Channel | None:
+    """The caller's; in a call that was placed, that of the first party, whichever INVITE reached it."""
+    firsts = [
+        channel
+        for channel in found.channels.values()
+        if call_of(channel.id) == open_call.arrival.call_id
+        and not (is_target(channel.id) or is_of_listener(channel.id))
+    ]
+    if firsts:
+        return max(firsts, key=lambda channel: (channel.state == _ANSWERED, channel.creationtime))
+    return found.channels.get(open_call.arrival.channel)
+
+
+def _connected(answered: list[Party], bridge: events.Bridge | None) -> Party | None:
+    """Who has the call: the target in the bridge; before anybody is in it, the one that answered, if it is the only."""
+    inside = [target for target in answered if bridge is not None and target.channel in bridge.channels]
+    return next(iter(inside or (answered if len(answered) == 1 else [])), None)
 
 
 def _was_answered(call: Call, bridge: events.Bridge) -> None:
@@ -156,6 +191,7 @@ def _was_answered(call: Call, bridge: events.Bridge) -> None:
     call.notes.answered = then
     if (call.board.monitor / f"{call.id}.raw").exists():
         call.notes.recording = f"{call.notes.arrival.arrived_at:%Y/%m/%d}/{call.id}.wav"
+        call.notes.begin(StepKind.RECORDING, (Side.CALLER, Side.TARGET)).began = then
 
 
 def legs_left(open_call: OpenCall, found: Found) -> list[str]:
@@ -168,6 +204,9 @@ async def go_on(call: Call, found: Found) -> None:
 
     A caller who was answered goes on to the end, connected now if the engine went between the answer and the bridge.
     """
+    for target in call.targets:
+        if target is not call.target:
+            await call.drop(target)
     if call.state is CallState.CONNECTED and call.target is not None:
         if not {call.caller.channel, call.target.channel} <= set(found.bridges[call.bridge].channels):
             await call.bridge_with(call.target)

@@ -6,12 +6,26 @@ import re
 from datetime import datetime
 from uuid import UUID
 
+import msgspec
+
 from engine.asterisk.events import StasisStart
-from engine.cdr.model import Arrival
+from engine.calls.own_ids import first_channel_of
+from engine.cdr.model import Arrival, Direction
 from engine.foundation.phone_number import PhoneNumber, national
 from engine.numbers.model import ServiceNumber
 
 _SENT_AT_MOST = 64
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """A call that somebody wants placed."""
+
+    number: PhoneNumber
+    """A number in service: in its account's name the call is made, and both parties see it."""
+    first: PhoneNumber
+    """Who asked for the call, and is rung first."""
+    second: PhoneNumber | None = None
+    """Who is rung then; None: the first party goes through the number as its callers do, to hear it (test call)."""
 
 
 def read_number(sent: str) -> PhoneNumber | None:
@@ -54,6 +68,25 @@ def read_arrival(
         caller_sent="withheld" if presentation.startswith("prohib") else _printable(channel.caller.number),
         trunk=trunk_of(channel.name),
         arrived_at=arrived_at,
+    )
+
+
+def ordered(call_id: UUID, node: str, order: Order, number: ServiceNumber, trunk: str, at: datetime) -> Arrival:
+    """The arrival of a call that we place. Its caller is the party that is rung first."""
+    return Arrival(
+        call_id=call_id,
+        node=node,
+        sip_call_id=None,
+        channel=first_channel_of(call_id, node, 1),
+        number=number.number,
+        number_sent=number.number,
+        number_kind=number.kind,
+        account_id=number.account_id,
+        caller=order.first,
+        caller_sent=order.first,
+        trunk=trunk,
+        arrived_at=at,
+        direction=Direction.OUTGOING,
     )
 
 

@@ -7,8 +7,10 @@ Asterisk turns the cause we give into the SIP answer of an unanswered caller (re
 from __future__ import annotations
 
 from engine.cdr.model import Result
+from engine.numbers.treatment import Failure
 
 NORMAL_CLEARING = 16
+ANSWERED_ELSEWHERE = 26
 HUNG_UP_BY_US = 32
 """No Q.850 cause: what Asterisk tells of a channel that it ended because we said so."""
 
@@ -19,6 +21,11 @@ CAUSE_TOWARDS_CALLER: dict[Result, int] = {
     Result.UNREACHABLE: 27,
     Result.REJECTED: 21,
     Result.CONGESTION: 34,
+    Result.NOT_ACCEPTED: 19,
+    Result.OVER_LIMIT: 17,
+    Result.CLOSED: 19,
+    Result.BLOCKED: 21,
+    Result.VOICEMAIL: NORMAL_CLEARING,
     Result.CALLER_GAVE_UP: NORMAL_CLEARING,
     Result.NOT_IN_SERVICE: 1,
     Result.NOT_FORWARDABLE: 1,
@@ -51,6 +58,20 @@ _BY_CAUSE: dict[int, Result] = {
     38: Result.CONGESTION,
     42: Result.CONGESTION,
 }
+
+
+_FAILURES: dict[Result, Failure] = {
+    Result.BUSY: Failure.BUSY,
+    Result.NO_ANSWER: Failure.NO_ANSWER,
+    Result.REJECTED: Failure.REJECTED,
+    Result.NOT_ACCEPTED: Failure.NOT_ACCEPTED,
+    Result.OVER_LIMIT: Failure.OVER_LIMIT,
+}
+
+
+def failure_of(result: Result) -> Failure:
+    """The failure that the chain after the targets is asked with."""
+    return _FAILURES.get(result, Failure.UNREACHABLE)
 
 
 def result_of(cause: int, sip_code: int, *, rang: bool) -> Result:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -15,10 +15,12 @@ from engine.foundation.errors import Invalid
 
 
 @asynccontextmanager
-async def control_door(socket: Path, reception: Reception, status: Callable[[], EngineStatus]) -> AsyncIterator[None]:
-    """Answers GET /status, POST /drain and POST /resume while the block runs; only this user may open the socket.
+async def control_door(
+    socket: Path, reception: Reception, status: Callable[[], EngineStatus], more: Iterable[web.RouteDef] = ()
+) -> AsyncIterator[None]:
+    """Answers GET /status, POST /drain, POST /resume and what `more` says while the block runs.
 
-    Raises Invalid when the socket cannot be made.
+    Only this user may open the socket. Raises Invalid when it cannot be made.
     """
 
     def answer() -> web.Response:
@@ -36,7 +38,7 @@ async def control_door(socket: Path, reception: Reception, status: Callable[[], 
         return answer()
 
     application = web.Application()
-    application.add_routes([web.get("/status", tell), web.post("/drain", drain), web.post("/resume", resume)])
+    application.add_routes([web.get("/status", tell), web.post("/drain", drain), web.post("/resume", resume), *more])
     runner = web.AppRunner(application, access_log=None)
     await runner.setup()
     try:

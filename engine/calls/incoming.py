@@ -6,55 +6,133 @@ only when the target has answered and has been told what it must be told.
 
 from __future__ import annotations
 
-import structlog
+from dataclasses import dataclass
+from functools import partial
 
 from engine.calls.call import Call
+from engine.calls.causes import failure_of
+from engine.calls.party import Party
 from engine.calls.state import CallState
 from engine.calls.steps.announcement import announce
-from engine.calls.steps.connect import connect, until_arrival_is_safe, until_somebody_hangs_up
-from engine.calls.steps.dial import dial
-from engine.calls.steps.recording import start_recording
-from engine.calls.steps.waiting import Waiting
-from engine.calls.steps.whisper import whisper
+from engine.calls.steps.connect import PLAIN, WITH_KEYS, connect, until_arrival_is_safe, until_somebody_hangs_up
+from engine.calls.steps.consent import offer_after_talk
+from engine.calls.steps.dial import ring
+from engine.calls.steps.recording import Recording
+from engine.calls.steps.voicemail import leave_message
+from engine.calls.steps.waiting import PlanAt, Waiting
+from engine.calls.steps.whisper import prepare_speech, whisper
 from engine.cdr.model import Result, Side
-from engine.routing.plan import Announce, CallPlan, Forward
-from engine.trunks.model import Trunk
-
-log = structlog.get_logger(__name__)
+from engine.numbers.treatment import RecordMode
+from engine.routing.call_plan import Announce, CallPlan, Forward, Ring, Say, SendText, Stage, Voicemail, next_stage
 
 
-async def incoming(call: Call, plan: CallPlan, trunk: Trunk | None) -> None:
-    """Takes `call` through `plan`. Targets are dialled on `trunk`, the one that the call came in by.
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A target that may be connected: it took the call and has been told what it must be told."""
 
-    Raises CallerHungUp when the caller leaves.
-    """
+    target: Party
+    recording: Recording
+
+
+@dataclass(frozen=True, slots=True)
+class Nobody:
+    """Nobody took the call. `instead` is what the plan has for that; None: the bare refusal."""
+
+    result: Result
+    instead: Stage | None = None
+
+
+async def incoming(call: Call, plan: CallPlan, plan_at: PlanAt) -> None:
+    """Takes `call` through its plan; `plan_at` gives that of a later instant. Raises CallerHungUp."""
+    call.notes.rules = plan.rules
     match plan:
         case Announce():
-            await announce(call, plan)
-        case Forward() if trunk is None:
-            log.error("call on a trunk that is not known", call=str(call.id), trunk=call.notes.arrival.trunk)
-            call.notes.conclude(Result.FAILED, Side.DARI)
+            await announce(call, (plan.sound,), plan.result)
         case Forward():
-            await forward(call, plan, trunk)
+            call.notes.callback = plan.callback
+            await forward(call, plan, plan_at)
 
 
-async def forward(call: Call, plan: Forward, trunk: Trunk) -> None:
-    """Ringback while the target rings, whisper to the target alone, then answer and connect."""
+async def forward(call: Call, plan: Forward, plan_at: PlanAt) -> None:
+    """Ringback while targets ring, whisper to the one that takes the call, then answer and connect."""
     call.move(CallState.RINGING)
-    waiting = Waiting(call, plan)
-    async with call.meanwhile("waiting", waiting.hear):
-        target = await dial(call, plan, trunk)
-        if isinstance(target, Result):
-            call.notes.conclude(target, Side.TARGET if call.target and call.target.gone else Side.DARI)
-            return
-        call.move(CallState.WHISPERING)
-        target_was_told = await whisper(call, target, plan)
-        await waiting.until_ready_to_connect(target)
-        if not target.gone:
-            await start_recording(call, plan, caller_was_told=waiting.caller_was_told, target_was_told=target_was_told)
-            await until_arrival_is_safe(call)
-    if target.gone:
-        call.notes.conclude(Result.REJECTED, Side.TARGET)
+    reached = await reach(call, plan, plan_at)
+    if isinstance(reached, Nobody):
+        await refuse(call, reached)
         return
-    await connect(call, target)
-    await until_somebody_hangs_up(call, target)
+    await connect(call, reached.target, PLAIN if plan.recording is RecordMode.NEVER else WITH_KEYS)
+    await talk(call, reached)
+    if plan.consent is not None and reached.target.gone:
+        await offer_after_talk(call, plan.consent)
+
+
+async def talk(call: Call, ready: Ready) -> None:
+    """From the connection until somebody hangs up; meanwhile its recording may be switched."""
+    call.recording = ready.recording
+    ready.recording.talk_begins()
+    try:
+        async with call.meanwhile("recording keys", partial(ready.recording.follow_keys, ready.target)):
+            await until_somebody_hangs_up(call, ready.target)
+    finally:
+        ready.recording.talk_ends()
+        call.recording = None
+
+
+async def reach(call: Call, plan: Forward, plan_at: PlanAt) -> Ready | Nobody:
+    """The stages in their order, until somebody takes the call or one of them is its end."""
+    result = Result.OVER_LIMIT if plan.failed_before else Result.UNREACHABLE
+    waiting = Waiting(call, plan, plan_at)
+    speech = partial(prepare_speech, call, plan.whisper)
+    at = next_stage(plan.stages, None, plan.failed_before)
+    async with call.meanwhile("waiting", waiting.hear), call.meanwhile("speech", speech):
+        while at is not None:
+            stage = plan.stages[at]
+            if not isinstance(stage, Ring):
+                await waiting.end()
+                return Nobody(result, stage)
+            taken = await ring(call, stage, plan)
+            if isinstance(taken, Result):
+                result = taken
+            elif recording := await make_ready(call, taken, plan, waiting):
+                return Ready(taken, recording)
+            else:
+                result = Result.REJECTED
+            at = next_stage(plan.stages, at, failure_of(result))
+    return Nobody(result)
+
+
+async def make_ready(call: Call, target: Party, plan: Forward, waiting: Waiting) -> Recording | None:
+    """Whisper to the target alone while the caller waits; None when the target hung up meanwhile."""
+    call.move(CallState.WHISPERING)
+    if not plan.accept:  # else it heard all that before it pressed 1
+        await whisper(call, target, plan)
+    await waiting.until_ready_to_connect(target)
+    if not target.gone:
+        recording = Recording(call, plan, caller_was_told=waiting.caller_was_told, target_was_told=target.was_told)
+        await recording.prepare()
+        await until_arrival_is_safe(call)
+        if not target.gone:
+            return recording
+        await recording.abandon()
+    call.target = None
+    call.move(CallState.RINGING)
+    waiting.next_target_rings()
+    return None
+
+
+async def refuse(call: Call, nobody: Nobody) -> None:
+    """What the caller hears, leaves or gets instead, and the refusal."""
+    match nobody.instead:
+        case Say(sounds=sounds):
+            await call.stop_music()
+            await announce(call, sounds, nobody.result)
+        case Voicemail(greeting=greeting):
+            await call.stop_music()
+            await leave_message(call, greeting)
+        case SendText(sound=sound, text=text):
+            call.notes.text_only = text
+            await call.stop_music()
+            await announce(call, (sound,), nobody.result)
+        case _:
+            last = call.targets[-1] if call.targets else None
+            call.notes.conclude(nobody.result, Side.TARGET if last is not None and last.hung_up else Side.DARI)

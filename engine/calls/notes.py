@@ -8,7 +8,7 @@ from datetime import datetime
 import msgspec
 
 from engine.calls.causes import CAUSE_TOWARDS_CALLER
-from engine.cdr.model import Arrival, CallRecord, Leg, Result, Side, Step, StepKind, closed
+from engine.cdr.model import Arrival, CallRecord, Consent, Leg, Result, Side, Step, StepKind, closed
 from engine.events.call_log import CallEvent, CallEventKind, CallLog
 from engine.foundation.clock import Clock
 from engine.foundation.phone_number import PhoneNumber
@@ -64,6 +64,11 @@ class Notes:
     ended_by: Side = Side.DARI
     recording: str | None = None
     recording_reason: str = ""
+    rules: tuple[str, ...] = ()
+    callback: str | None = None
+    text_only: str | None = None
+    consent: Consent | None = None
+    voicemail: str | None = None
     steps: list[OpenStep] = field(default_factory=list)
 
     def moment(self) -> Moment:
@@ -82,8 +87,8 @@ class Notes:
         if self.result is None:
             self.result, self.ended_by = result, ended_by
 
-    def tell(self, kind: CallEventKind, detail: str = "") -> None:
-        """One line in the call log."""
+    def tell(self, kind: CallEventKind, detail: str = "", target: PhoneNumber | None = None) -> None:
+        """One line in the call log; `target` where several ring."""
         self.log.write(
             CallEvent(
                 at=self.clock.now(),
@@ -91,7 +96,7 @@ class Notes:
                 kind=kind,
                 number=self.arrival.number,
                 caller=self.arrival.caller,
-                target=self.target,
+                target=target or self.target,
                 detail=detail,
             )
         )
@@ -107,6 +112,12 @@ class Notes:
         return sum(
             (step.ended.tick if step.ended else now) - step.began.tick for step in self.steps if step.kind in kinds
         )
+
+    def end(self, kind: StepKind) -> None:
+        """Steps of that kind that still go on end now."""
+        for step in self.steps:
+            if step.kind is kind:
+                step.end(self.moment(), whole=True)
 
     def end_steps(self) -> None:
         """What still goes on has now been heard to its end."""
@@ -129,8 +140,13 @@ class Notes:
             ringback_seconds=round(self.seconds(StepKind.RINGBACK), 3),
             talk_seconds=round(talk, 3),
             cause=CAUSE_TOWARDS_CALLER[result],
-            recording=self.recording if talk else None,
+            recording=self.recording if self.seconds(StepKind.RECORDING) else None,
             recording_reason=self.recording_reason,
+            rules=self.rules,
+            callback=self.callback,
+            text_only=self.text_only,
+            consent=self.consent,
+            voicemail=self.voicemail,
             post_dial_delay=round(self.first_sound.tick - self.arrived.tick, 4) if self.first_sound else None,
             legs=legs,
             steps=tuple(step.closed(now) for step in self.steps),

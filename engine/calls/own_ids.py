@@ -2,7 +2,38 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from uuid import UUID
+
+_TARGET = re.compile(r"t[0-9]+")
+_OF_LISTENER = re.compile(r"(l|m|lb)[0-9]+")
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerIds:
+    """What somebody who listens to a call has beside it."""
+
+    spy: str
+    """The channel that hears the called party's."""
+    media: str
+    """The channel whose sound goes over a WebSocket."""
+    bridge: str
+    """What connects the two."""
+
+    @property
+    def channels(self) -> tuple[str, str]:
+        return (self.spy, self.media)
+
+
+def listener_ids(call_id: UUID, node: str, number: int) -> ListenerIds:
+    """For the call's `number`-th listener, from 1."""
+    return ListenerIds(f"{call_id}.l{number}.{node}", f"{call_id}.m{number}.{node}", f"{call_id}.lb{number}.{node}")
+
+
+def is_of_listener(channel_or_bridge: str) -> bool:
+    """Whether it was made for somebody who listens."""
+    return bool(call_of(channel_or_bridge)) and _OF_LISTENER.fullmatch(channel_or_bridge.split(".")[1]) is not None
 
 
 def bridge_of(call_id: UUID, node: str) -> str:
@@ -10,9 +41,24 @@ def bridge_of(call_id: UUID, node: str) -> str:
     return f"{call_id}.b.{node}"
 
 
-def target_channel_of(call_id: UUID, node: str) -> str:
-    """The channel of a call's target."""
-    return f"{call_id}.t1.{node}"
+def target_channel_of(call_id: UUID, node: str, attempt: int) -> str:
+    """The channel of the call's `attempt`-th INVITE to a target, from 1."""
+    return f"{call_id}.t{attempt}.{node}"
+
+
+def first_channel_of(call_id: UUID, node: str, attempt: int) -> str:
+    """The channel of the `attempt`-th INVITE to the party that a call of ours begins with, from 1."""
+    return f"{call_id}.c{attempt}.{node}"
+
+
+def voicemail_of(call_id: UUID) -> str:
+    """The name under which Asterisk records what the caller leaves."""
+    return f"{call_id}.voicemail"
+
+
+def is_target(channel: str) -> bool:
+    """Whether it was made to reach a target."""
+    return _TARGET.fullmatch(channel.split(".")[1]) is not None if call_of(channel) else False
 
 
 def is_of_node(channel_or_bridge: str, node: str) -> bool:

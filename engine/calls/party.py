@@ -9,6 +9,30 @@ from engine.calls.arrival import trunk_of
 from engine.calls.notes import Moment
 from engine.cdr.model import Leg, Side
 from engine.foundation.phone_number import PhoneNumber
+from engine.trunks.load import Taken
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key that a party pressed, and when it let go."""
+
+    digit: str
+    at: Moment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Telephone:
+    """Whom to ring, and what it is told of the call."""
+
+    side: Side
+    """What it is in the call; CALLER: the first party of one that we place."""
+    number: PhoneNumber
+    seconds: int
+    """For how long it rings."""
+    shown: PhoneNumber | None
+    """The number that it sees; None: withheld."""
+    diverted_by: PhoneNumber | None = None
+    """The number that was called and sends the call on (Diversion); None: the call goes straight to it."""
 
 
 @dataclass(slots=True)
@@ -22,6 +46,8 @@ class Party:
     trunk: str
     number: PhoneNumber | None
     started: Moment
+    place: Taken | None = None
+    """What it counts as on its trunk, for as long as it is there."""
     sip_call_id: str | None = None
     rang: Moment | None = None
     answered: Moment | None = None
@@ -31,6 +57,12 @@ class Party:
     playbacks: dict[str, bool] = field(default_factory=dict)
     """Finished playbacks by id: True when played to the end."""
 
+    keys: list[Key] = field(default_factory=list)
+    """Keys pressed so far."""
+    was_told: bool = False
+    """Whether it heard the whole recording notice."""
+    dropped: bool = False
+    """We did not want it any more."""
     unseen: bool = False
     """It went away without a hang-up that anybody saw or could tell."""
 
@@ -40,8 +72,29 @@ class Party:
         return Side.DARI if self.unseen else self.side
 
     @property
+    def hung_up(self) -> bool:
+        """Whether its own side ended it."""
+        return self.gone and not self.unseen and not self.dropped
+
+    @property
     def gone(self) -> bool:
         return self.ended is not None
+
+    def end(self, moment: Moment) -> None:
+        """It is gone. Once is enough: the first end stands."""
+        self.ended = self.ended or moment
+        self.free_trunk()
+
+    def free_trunk(self) -> None:
+        """Its trunk may have another call in its place."""
+        if self.place is not None:
+            self.place.release()
+
+    def pressed(self, digits: str, since: int = 0) -> Key | None:
+        """The last key of `digits`, if they were pressed one after the other among the keys from the `since`-th on."""
+        heard = "".join(key.digit for key in self.keys[since:])
+        place = heard.find(digits)
+        return self.keys[since + place + len(digits) - 1] if place >= 0 else None
 
     def leg(self) -> Leg:
         """For the record."""

@@ -1,11 +1,9 @@
-"""Claims each call, and brings every Asterisk event to its call: one task and one mailbox per call. Decides nothing."""
+"""Claims each call, places those that are ordered, and brings every event to its call. Decides nothing."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -14,55 +12,44 @@ import structlog
 from engine.asterisk import events
 from engine.asterisk.connection import Connected, Connection, Disconnected
 from engine.calls import adoption
-from engine.calls.arrival import read_arrival, read_number
-from engine.calls.call import Call, CallerHungUp
-from engine.calls.causes import NORMAL_CLEARING
+from engine.calls.arrival import Order, ordered, read_arrival, read_number
+from engine.calls.call import Call
+from engine.calls.comparison import Comparison
 from engine.calls.incoming import incoming
+from engine.calls.live_calls import LiveCalls
 from engine.calls.notes import Notes
+from engine.calls.outgoing import first_answers, waiting_to_be_rung
 from engine.calls.own_ids import call_of
 from engine.calls.party import party_on
+from engine.calls.planner import Planner, counted
 from engine.calls.switchboard import Switchboard
-from engine.cdr.model import CallRecord, OpenCall, Result, Side
+from engine.cdr.model import Side
 from engine.events.call_log import CallEventKind, CallLog
 from engine.foundation.clock import Clock
-from engine.foundation.errors import Conflict, DariError, NotFound
+from engine.foundation.errors import Conflict, DariError, Invalid, NotFound, TryLater
 from engine.foundation.ids import instant_of, new_id
-from engine.foundation.phone_number import PhoneNumber
+from engine.foundation.phone_number import PhoneNumber, check_target, written
 from engine.foundation.tasks import Tasks
 from engine.numbers.model import ServiceNumber
-from engine.routing.plan import CallPlan
-from engine.trunks.model import Trunk
+from engine.routing.call_plan import CallPlan, Forward
+from engine.routing.model import Line
 
 log = structlog.get_logger(__name__)
-
-PROOF_OF_LIFE = 5.0
-"""Seconds between proofs of life in the spool: they bound the end of calls whose engine dies."""
-
-COMPARED_EVERY = 30.0
-"""Seconds."""
 
 EVENTS_USED = (
     "CallBroadcast",
     "ChannelDestroyed",
+    "ChannelDtmfReceived",
     "ChannelHangupRequest",
     "Dial",
     "PlaybackFinished",
+    "RecordingFailed",
+    "RecordingFinished",
     "StasisEnd",
     "StasisStart",
     "ApplicationReplaced",
 )
 """What Asterisk is asked to tell; each of the others would cost it and us time in every call."""
-
-
-@dataclass(frozen=True, slots=True)
-class Directory:
-    """What reception looks up: pure lookups in memory, nothing waits."""
-
-    ready: Callable[[], bool]
-    """Whether the numbers are known at all, from the database or from the snapshot."""
-    number: Callable[[PhoneNumber], ServiceNumber | None]
-    trunk: Callable[[str], Trunk | None]
-    plan: Callable[[ServiceNumber | None, PhoneNumber | None, datetime], CallPlan]
 
 
 class Reception:
@@ -72,44 +59,49 @@ class Reception:
         self,
         board: Switchboard,
         connection: Connection,
-        directory: Directory,
+        planner: Planner,
         call_log: CallLog,
         clock: Clock,
         node: str,
     ) -> None:
         self._board = board
         self._connection = connection
-        self._directory = directory
+        self._planner = planner
         self._log = call_log
         self._clock = clock
         self._node = node
+        self._live = LiveCalls(board.spool, clock)
+        self._comparison = Comparison(board, self._live, planner, call_log, clock, node)
         self._tasks = Tasks("reception")
-        self._calls: dict[UUID, Call] = {}
-        self._by_caller: dict[str, UUID] = {}
-        self._left_open = board.spool.left_open
-        self._look_now = asyncio.Event()
         self._reading: asyncio.Task[None] | None = None
-        self._idle = asyncio.Event()
-        self._idle.set()
-        self.connected = False
         self.draining = False
+
+    @property
+    def connected(self) -> bool:
+        """Whether Asterisk's events come."""
+        return self._comparison.connected
 
     @property
     def live_calls(self) -> int:
         """Calls whose record is not closed yet."""
-        return len(self._calls)
+        return len(self._live.by_id)
 
     def calls(self) -> list[Call]:
         """The live calls, oldest first."""
-        return list(self._calls.values())
+        return list(self._live.by_id.values())
+
+    def number(self, number: PhoneNumber) -> ServiceNumber | None:
+        """A number in service as calls go by it now; None: not in service."""
+        line = self._planner.line(number)
+        return line.number if line else None
 
     async def run(self) -> None:
         """Takes calls until closed. Cancelled, it still reads events, which live calls need, until `close`.
 
         Raises Conflict when another engine takes our events away.
         """
-        self._tasks.start("proof of life", self._prove_life())
-        self._tasks.start("comparison", self._compare())
+        self._tasks.start("proof of life", self._live.prove_life())
+        self._tasks.start("comparison", self._comparison.keep_comparing())
         self._reading = self._tasks.start("events", self._read())
         await asyncio.shield(self._reading)
         raise Conflict(
@@ -122,14 +114,13 @@ class Reception:
         async for event in self._connection.events():
             match event:
                 case Connected():
-                    self.connected = True
-                    self._look_now.set()
+                    self._comparison.connect()
                 case Disconnected():
-                    self.connected = False
+                    self._comparison.disconnect()
                 case events.CallBroadcast() if self.takes_calls:
                     self._tasks.start("claim", self._claim(event.channel))
                 case events.ApplicationReplaced():
-                    self.connected = False
+                    self._comparison.disconnect()
                     return
                 case events.StasisStart() if self._is_new_caller(event.channel):
                     self._begin(event)
@@ -145,15 +136,16 @@ class Reception:
         if self._reading is not None and not self._reading.done():
             with suppress(TimeoutError):
                 async with asyncio.timeout(grace):
-                    await self._idle.wait()
+                    await self._live.until_idle()
         await self._tasks.close()
+        await self._live.close()
 
     # -- a call comes ----------------------------------------------------------------------------------------------
 
     @property
     def takes_calls(self) -> bool:
         """Whether calls are claimed; those that are not, the dialplan takes on alone."""
-        return not self.draining and self._board.spool.healthy and self._directory.ready()
+        return not self.draining and self._board.spool.healthy and self._planner.known
 
     async def _claim(self, channel: events.Channel) -> None:
         try:
@@ -164,140 +156,78 @@ class Reception:
             log.warning("call not claimed, the dialplan takes it on", reason=str(error))
 
     def _is_new_caller(self, channel: events.Channel) -> bool:
-        return call_of(channel.id) is None and channel.id not in self._by_caller
+        return call_of(channel.id) is None and channel.id not in self._live.callers
 
     def _begin(self, start: events.StasisStart) -> None:
         channel = start.channel
         arrived = adoption.moment_of(datetime.fromisoformat(channel.creationtime), self._clock)
         call_id = new_id(arrived.at)
         called = read_number(channel.dialplan.exten)
-        number = self._directory.number(called) if called else None
-        arrival = read_arrival(call_id, self._node, start, number, instant_of(call_id))
+        line = self._planner.line(called) if called else None
+        arrival = read_arrival(call_id, self._node, start, line.number if line else None, instant_of(call_id))
         self._board.spool.arrived(arrival)
         notes = Notes(arrival, self._clock, self._log, arrived)
         call = Call(self._board, notes, party_on(channel, Side.CALLER, arrival.caller, arrived))
         notes.tell(CallEventKind.ARRIVED)
-        plan = self._directory.plan(number, arrival.caller, arrived.at)
-        self._attend(call, incoming(call, plan, self._directory.trunk(arrival.trunk)))
+        self._live.attend(call, self._planned(call, line, arrival.arrived_at))
 
-    def _attend(self, call: Call, script: Coroutine[object, object, None]) -> None:
-        self._calls[call.id] = call
-        self._idle.clear()
-        self._by_caller[call.caller.channel] = call.id
-        self._tasks.start(f"call {call.id}", self._live(call, script))
+    async def _planned(self, call: Call, line: Line | None, now: datetime) -> None:
+        """The call's plan at the instant at which it comes to the number, and its script."""
 
-    async def _live(self, call: Call, script: Coroutine[object, object, None]) -> None:
-        """A call from beginning to end, whatever happens: one of the two places that stop every exception."""
-        try:
-            await script
-        except CallerHungUp:
-            call.notes.conclude(Result.ANSWERED if call.notes.answered else Result.CALLER_GAVE_UP, call.caller.ender)
-        except DariError as error:
-            log.error("call failed", call=str(call.id), reason=str(error))
-            call.notes.conclude(Result.FAILED, Side.DARI)
-        except Exception:
-            log.exception("call failed", call=str(call.id))
-            call.notes.conclude(Result.FAILED, Side.DARI)
-        try:
-            if not await call.clear_away():
-                self._look_now.set()
-        finally:
-            self._close(call, call.record())
+        async def plan_at(instant: datetime) -> CallPlan:
+            return await self._planner.plan(line, call.notes.arrival.caller, instant)
 
-    def _close(self, call: Call, record: CallRecord) -> None:
-        self._board.spool.closed(record)
-        self._by_caller.pop(call.caller.channel, None)
-        self._calls.pop(call.id, None)
-        if not self._calls:
-            self._idle.set()
-        call.notes.tell_end(record)
+        plan = await plan_at(now)
+        let_in = isinstance(plan, Forward) and plan.failed_before is None
+        await counted(self._planner, line if let_in else None, incoming(call, plan, plan_at))
+
+    def place(self, order: Order) -> UUID:
+        """Places a call; its id. Raises NotFound, NotAllowed or TryLater when it cannot be placed."""
+        line = self._planner.line(order.number)
+        if line is None:
+            raise NotFound(f"number {written(order.number)} is not in service; name one that is")
+        check_target(order.first)
+        if order.first == order.second:
+            raise Invalid(f"second: {written(order.first)} is rung first already; name another number")
+        trunks = self._board.trunks.candidates(None)
+        if not (self.takes_calls and self.connected and trunks):
+            raise TryLater("the engine takes no calls now, or no trunk has room; try again in a moment", after=5.0)
+        placed = self._planner.placed(line, order.second) if order.second else None
+        now = self._clock.now()
+        call_id = new_id(now)
+        arrival = ordered(call_id, self._node, order, line.number, trunks[0].name, instant_of(call_id))
+        self._board.spool.arrived(arrival)
+        notes = Notes(arrival, self._clock, self._log, adoption.moment_of(now, self._clock))
+        call = Call(self._board, notes, waiting_to_be_rung(arrival, notes.arrived))
+        notes.tell(CallEventKind.PLACED)
+        self._live.attend(call, self._placed(call, line, placed))
+        return call_id
+
+    async def _placed(self, call: Call, line: Line, plan: Forward | None) -> None:
+        """A call that we place; without a plan of its own it goes through that of its number at that instant."""
+        if not await first_answers(call):
+            return
+        if plan is None:
+            await self._planned(call, line, call.notes.moment().at)
+            return
+
+        async def plan_at(_instant: datetime) -> CallPlan:
+            return plan
+
+        await counted(self._planner, line, incoming(call, plan, plan_at))
 
     # -- everything else that happens ----------------------------------------------------------------------------------
 
     def _bring(self, event: events.Event) -> None:
+        """To the first of its channels that a live call has."""
         for channel in events.channel_ids(event):
-            call_id = self._by_caller.get(channel) or call_of(channel)
-            call = self._calls.get(call_id) if call_id else None
+            call_id = self._live.owner(channel)
+            if call_id is None:
+                continue
+            call = self._live.by_id.get(call_id)
+            if isinstance(event, events.StasisStart) and not (call and call.wants(channel)):
+                # It answered when nobody wanted it any more.
+                self._tasks.start("stray leg", self._comparison.remove(channel))
             if call is not None:
                 call.deliver(event)
                 return
-            if call_id is not None and isinstance(event, events.StasisStart):  # it answered after its call was over
-                self._tasks.start("stray leg", self._remove(channel))
-
-    async def _remove(self, channel: str) -> None:
-        """Ends a channel of no call. One that stays is found again by the next comparison."""
-        try:
-            await self._board.ari.hang_up(channel, NORMAL_CLEARING)
-        except DariError as error:
-            log.warning("a channel of no call is not removed", channel=channel, reason=str(error))
-
-    async def _compare(self) -> None:
-        """After each (re)connect, and every so often, what Asterisk has is compared with what we know, and mended."""
-        while True:
-            after_a_gap = self._look_now.is_set()
-            self._look_now.clear()
-            sure = True
-            if self.connected:
-                try:
-                    sure = await self._mend(after_a_gap)
-                except DariError as error:
-                    log.warning("Asterisk's channels not compared", reason=str(error))
-                    if after_a_gap:
-                        self._look_now.set()
-                    await asyncio.sleep(1.0)
-                    continue
-            with suppress(TimeoutError):
-                async with asyncio.timeout(COMPARED_EVERY if sure else adoption.SURE_AFTER):
-                    await self._look_now.wait()
-
-    async def _mend(self, after_a_gap: bool) -> bool:
-        """False when a channel was too young to be sure of, and is to be looked for again."""
-        ari, known = self._board.ari, self.calls()
-        left_open = {open_call.arrival.call_id: open_call for open_call in self._left_open}
-        if after_a_gap:
-            callers = {*self._by_caller, *(open_call.arrival.channel for open_call in self._left_open)}
-            await adoption.hear_again(ari, callers, {*self._calls, *left_open})
-        found = await adoption.look(ari, left_open, self._clock)
-        sure = True
-        for call in known:
-            sure &= adoption.catch_up(call, found)
-            if after_a_gap:  # else the end of a sound may be on its way to us just now
-                await adoption.catch_up_sounds(call, ari)
-        self._left_open = []
-        for open_call in left_open.values():
-            self._adopt(open_call, found)
-        for channel in adoption.stray_channels(found, self._calls, self._by_caller, self._node):
-            log.warning("a channel of no call is removed", channel=channel)
-            await ari.hang_up(channel, NORMAL_CLEARING)
-        for bridge in adoption.stray_bridges(found, self._calls, self._node):
-            await ari.destroy_bridge(bridge)
-        return sure
-
-    def _adopt(self, open_call: OpenCall, found: adoption.Found) -> None:
-        notes = Notes(
-            open_call.arrival,
-            self._clock,
-            self._log,
-            adoption.moment_of(open_call.arrival.arrived_at, self._clock),
-        )
-        call = adoption.rebuild(self._board, notes, open_call, found)
-        if call is None:
-            record = adoption.lost(open_call)
-            self._board.spool.closed(record)
-            notes.tell_end(record)
-            for channel in adoption.legs_left(open_call, found):
-                self._tasks.start("left leg", self._remove(channel))
-            log.warning("call ended while no engine saw it", call=str(open_call.arrival.call_id))
-            return
-        self._attend(call, adoption.go_on(call, found))
-
-    async def _prove_life(self) -> None:
-        """Without calls too, with a sync while the disk is not well: nothing else would show that it is well again."""
-        spool = self._board.spool
-        while True:
-            await asyncio.sleep(PROOF_OF_LIFE)
-            spool.alive(list(self._calls), self._clock.now())
-            if not spool.healthy:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(PROOF_OF_LIFE):
-                        await spool.synced()

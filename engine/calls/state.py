@@ -20,7 +20,7 @@ ALLOWED: dict[CallState, frozenset[CallState]] = {
     CallState.ARRIVED: frozenset({CallState.ANNOUNCING, CallState.RINGING, CallState.CONNECTED, CallState.ENDED}),
     CallState.ANNOUNCING: frozenset({CallState.ENDED}),
     CallState.RINGING: frozenset({CallState.WHISPERING, CallState.ANNOUNCING, CallState.ENDED}),
-    CallState.WHISPERING: frozenset({CallState.CONNECTED, CallState.ANNOUNCING, CallState.ENDED}),
+    CallState.WHISPERING: frozenset({CallState.CONNECTED, CallState.RINGING, CallState.ANNOUNCING, CallState.ENDED}),
     CallState.CONNECTED: frozenset({CallState.ENDED}),
     CallState.ENDED: frozenset(),
 }

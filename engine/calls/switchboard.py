@@ -9,12 +9,33 @@ from typing import Protocol
 
 from engine.asterisk.commands import Ari
 from engine.cdr.spool import Spool
+from engine.trunks.load import Taken
+from engine.trunks.model import Trunk
 
 
 class Recorder(Protocol):
     """The part of Asterisk's manager that records (MixMonitor)."""
 
     async def record(self, channel_name: str, file: str, options: str) -> None: ...
+
+    async def silence_recording(self, channel_name: str, silent: bool) -> None: ...
+
+    async def stop_recording(self, channel_name: str) -> None: ...
+
+
+class OutgoingTrunks(Protocol):
+    """The trunks as a call that looks for one sees them. Nothing waits."""
+
+    def find(self, name: str) -> Trunk | None: ...
+
+    def candidates(self, came_in_by: str | None) -> list[Trunk]:
+        """Those to try, best first."""
+
+    def taken(self, name: str) -> Taken:
+        """A call that came in."""
+
+    def sent(self, trunk: Trunk) -> Taken:
+        """A call that goes out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +44,11 @@ class Switchboard:
 
     ari: Ari
     recorder: Recorder
-    music_class: Callable[[str], Awaitable[str]]
-    """The music class that plays a sound over and over."""
+    trunks: OutgoingTrunks
+    music_class: Callable[[tuple[str, ...]], Awaitable[str]]
+    """The music class that plays sounds in their order over and over."""
+    speech: Callable[[str], Awaitable[str]]
+    """The name of the sound of a text, spoken if it has not been yet."""
     spool: Spool
     sounds: Path
     """As Asterisk sees it."""

@@ -18,6 +18,10 @@ _LONGEST_SYNC = 0.2
 """Seconds. The arrival is with the operating system already and outlives this process; the sync is for a power cut.
 A disk that hangs shall not let two people wait who are about to talk."""
 
+WITH_KEYS = "mixing,dtmf_events"
+"""A bridge in which keys are told; sound goes through Asterisk's core, as it does for a recording anyway."""
+PLAIN = "mixing"
+
 
 async def until_arrival_is_safe(call: Call) -> None:
     """Before anything is charged, the call's arrival is on disk, unless the disk hangs."""
@@ -28,19 +32,19 @@ async def until_arrival_is_safe(call: Call) -> None:
         log.warning("the disk of the spool hangs, call goes on", call=str(call.id))
 
 
-async def connect(call: Call, target: Party) -> None:
+async def connect(call: Call, target: Party, bridge: str) -> None:
     """200 OK to the caller, then one bridge with both. From here on the call counts as answered.
 
     The bridge is made before: what fails there costs the caller nothing.
     """
-    await call.make_bridge()
+    await call.make_bridge(bridge)
     call.move(CallState.CONNECTED)
+    if call.caller.answered:  # its music began when it was up: that would go on in the bridge, over the target's voice
+        await call.stop_music()
     await call.answer()
     await call.bridge_with(target)
     call.notes.end_steps()
     call.notes.begin(StepKind.CONNECT, (Side.CALLER, Side.TARGET))
-    if call.notes.recording:
-        call.notes.begin(StepKind.RECORDING, (Side.CALLER, Side.TARGET))
     call.notes.tell(CallEventKind.CONNECTED)
 
 

@@ -1,59 +1,98 @@
-"""The target rings."""
+"""Telephones ring, one or several together, until one takes the call."""
 
 from __future__ import annotations
 
-import structlog
+import asyncio
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from functools import partial
 
 from engine.calls.call import Call
-from engine.calls.causes import result_of
-from engine.calls.party import Party
-from engine.cdr.model import Result
-from engine.events.call_log import CallEventKind
-from engine.foundation.errors import DariError, NotAllowed
+from engine.calls.causes import ANSWERED_ELSEWHERE, NORMAL_CLEARING
+from engine.calls.party import Party, Telephone
+from engine.calls.steps.accept import accepts
+from engine.calls.steps.invite import invite
+from engine.calls.steps.whisper import whisper
+from engine.cdr.model import Direction, Result, Side
+from engine.foundation.errors import NotAllowed
 from engine.foundation.phone_number import check_target
-from engine.routing.plan import Forward
-from engine.trunks.dialling import endpoint, on_trunk
-from engine.trunks.model import Trunk
+from engine.numbers.treatment import CallerShown
+from engine.routing.call_plan import Forward, Ring, Ringing
 
-log = structlog.get_logger(__name__)
-
-# Asterisk's own limit lies this much behind ours, so that ours decides while this engine lives.
-_ASTERISK_LATER = 5
+# Of several that rang together: what is nearest to an answer is what happened.
+_NEAREST_FIRST = (Result.NOT_ACCEPTED, Result.NO_ANSWER, Result.BUSY, Result.REJECTED)
 
 
-async def dial(call: Call, plan: Forward, trunk: Trunk) -> Party | Result:
-    """The target that answered (it may have hung up since), or why nobody did. Raises CallerHungUp."""
+@dataclass(slots=True)
+class _Contest:
+    """Telephones that ring together: whoever takes the call first has it."""
+
+    ringing: int
+    winner: Party | None = None
+    results: list[Result] = field(default_factory=list)
+
+    @property
+    def over(self) -> bool:
+        return self.winner is not None or len(self.results) == self.ringing
+
+    @property
+    def result(self) -> Result:
+        return next((result for result in _NEAREST_FIRST if result in self.results), self.results[-1])
+
+
+async def ring(call: Call, stage: Ring, plan: Forward) -> Party | Result:
+    """The target that took the call (it may have hung up since), or why nobody did. Raises CallerHungUp."""
+    contest = _Contest(len(stage.targets))
+    async with AsyncExitStack() as beside:
+        for ringing in stage.targets:
+            attempt = partial(_attempt, call, ringing, plan, contest)
+            await beside.enter_async_context(call.meanwhile("target", attempt))
+        await call.until(lambda: contest.over)
+    cause = ANSWERED_ELSEWHERE if contest.winner else NORMAL_CLEARING
+    others = [target for target in call.targets if target is not contest.winner and not target.gone]
+    await asyncio.gather(*(call.drop(target, cause) for target in others))
+    if contest.winner is None:
+        return contest.result
+    call.target = contest.winner
+    call.notes.target = contest.winner.number
+    return contest.winner
+
+
+async def _attempt(call: Call, ringing: Ringing, plan: Forward, contest: _Contest) -> None:
+    """One telephone, until it has taken the call or will not any more."""
+    result = Result.UNREACHABLE
     try:
-        check_target(plan.target)
+        target = await dial(call, ringing, plan)
+        if isinstance(target, Result):
+            result = target
+        elif not plan.accept or await _takes(call, target, plan):
+            contest.winner = contest.winner or target
+        else:
+            result = Result.REJECTED if target.gone else Result.NOT_ACCEPTED
+            await call.drop(target)
+    finally:
+        contest.results.append(result)
+        call.wake()
+
+
+async def _takes(call: Call, target: Party, plan: Forward) -> bool:
+    await whisper(call, target, plan)
+    return await accepts(call, target)
+
+
+async def dial(call: Call, ringing: Ringing, plan: Forward) -> Party | Result:
+    """The target that answered, or why it did not."""
+    try:
+        check_target(ringing.number)
     except NotAllowed:
         return Result.NOT_FORWARDABLE
-    call.notes.target = plan.target
-    caller = call.notes.arrival.caller
-    try:
-        target = await call.ring(
-            plan.target,
-            trunk,
-            endpoint(trunk, plan.target),
-            caller_id=on_trunk(trunk, caller) if caller else None,
-            longest=plan.ring_seconds + _ASTERISK_LATER,
-        )
-    except DariError as error:
-        log.warning("target not dialled", call=str(call.id), trunk=trunk.name, reason=str(error))
-        return Result.UNREACHABLE
-    began = call.notes.moment().tick
-    await call.until(lambda: bool(target.rang or target.answered or target.gone), within=plan.ring_seconds)
-    if target.rang:
-        call.notes.ringing = target.rang
-        call.notes.tell(CallEventKind.RINGING)
-    left = plan.ring_seconds - (call.notes.moment().tick - began)
-    await call.until(lambda: bool(target.answered or target.gone), within=max(left, 0.0))
-    return _outcome(call, target)
-
-
-def _outcome(call: Call, target: Party) -> Party | Result:
-    if target.answered:
-        call.notes.tell(CallEventKind.ANSWERED)
-        return target
-    if target.gone:
-        return result_of(target.cause, target.sip_code, rang=target.rang is not None)
-    return Result.NO_ANSWER if target.rang else Result.UNREACHABLE
+    arrival = call.notes.arrival
+    call.notes.target = ringing.number
+    telephone = Telephone(
+        side=Side.TARGET,
+        number=ringing.number,
+        seconds=ringing.seconds,
+        shown=arrival.number if plan.shown is CallerShown.NUMBER else arrival.caller,
+        diverted_by=None if arrival.direction is Direction.OUTGOING else arrival.number,
+    )
+    return await invite(call, telephone, came_in_by=arrival.trunk)

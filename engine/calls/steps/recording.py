@@ -2,32 +2,181 @@
 
 from __future__ import annotations
 
+import asyncio
+import wave
+from pathlib import Path
+
+import structlog
+
 from engine.calls.call import Call
+from engine.calls.party import Party
+from engine.cdr.model import Side, StepKind
 from engine.events.call_log import CallEventKind
-from engine.foundation.errors import DariError
-from engine.routing.plan import Forward
+from engine.foundation.errors import Conflict, DariError, NotFound
+from engine.numbers.treatment import RecordMode
+from engine.routing.call_plan import Forward, NoticeKind
+
+log = structlog.get_logger(__name__)
 
 # MixMonitor: b = only while bridged; D = one file of interleaved left (caller) and right (target).
 _OPTIONS = "bD"
 
+START_KEYS = "*1"
+"""Starts a recording, and goes on with one that pauses; pressed by the called party."""
+PAUSE_KEYS = "*2"
+"""Pauses it: the file has silence meanwhile."""
 
-async def start_recording(call: Call, plan: Forward, *, caller_was_told: bool, target_was_told: bool) -> None:
-    """Starts it, or keeps the reason why not; either way the call goes on."""
-    if not plan.record:
-        return
-    reason = _reason_against(caller_was_told, target_was_told)
-    if not reason:
-        file = call.board.monitor / f"{call.id}.raw"
+_BOTH = (Side.CALLER, Side.TARGET)
+
+
+class Recording:
+    """The recording of one talk. Whoever wants it started, paused or resumed asks here: the plan, a key, the API."""
+
+    def __init__(self, call: Call, plan: Forward, *, caller_was_told: bool, target_was_told: bool) -> None:
+        self._call = call
+        self._mode = plan.recording
+        if self._mode is not RecordMode.NEVER:
+            caller_was_told = caller_was_told and not any(map(self._is_cut_short, _to_caller(plan)))
+            target_was_told = target_was_told and not self._is_cut_short(plan.recording_notice_to_target)
+        self._against = _reason_against(caller_was_told, target_was_told)
+        self._running = False
+        self._paused = False
+        self._over = False
+        self._one_at_a_time = asyncio.Lock()
+
+    @property
+    def state(self) -> str:
+        """none, off, recording or paused."""
+        if self._mode is RecordMode.NEVER:
+            return "none"
+        return "paused" if self._paused else "recording" if self._running else "off"
+
+    async def prepare(self) -> None:
+        """Before the talk: a number that always records has it running before the first word."""
+        if self._mode is RecordMode.ALWAYS:
+            await self._start()
+
+    async def abandon(self) -> None:
+        """The target left before the talk: the next one's recording begins anew, into the same file."""
+        if not self._running:
+            return
+        self._running = False
+        self._call.notes.recording = None
         try:
-            await call.board.recorder.record(call.caller.channel_name, str(file), _OPTIONS)
+            await self._call.board.recorder.stop_recording(self._call.caller.channel_name)
         except DariError as error:
-            reason = f"Asterisk did not start it: {error}"
-    if reason:
-        call.notes.recording_reason = reason
-        call.notes.tell(CallEventKind.NOT_RECORDED, reason)
-        return
-    call.notes.recording = f"{call.notes.arrival.arrived_at:%Y/%m/%d}/{call.id}.wav"
-    call.notes.tell(CallEventKind.RECORDING)
+            log.warning("recording not stopped", call=str(self._call.id), reason=str(error))
+
+    def talk_begins(self) -> None:
+        """The two are connected: from here on there is something to record."""
+        if self._running:
+            self._call.notes.begin(StepKind.RECORDING, _BOTH)
+
+    def talk_ends(self) -> None:
+        """Nothing is recorded any more, whoever is just asking for it."""
+        self._over = True
+
+    async def follow_keys(self, target: Party) -> None:
+        """Does what the called party's keys say, until cancelled."""
+        if self._mode is RecordMode.NEVER:
+            return
+        since = len(target.keys)
+
+        def pressed() -> str | None:
+            return next((keys for keys in (START_KEYS, PAUSE_KEYS) if target.pressed(keys, since)), None)
+
+        while True:
+            await self._call.until(pressed)
+            keys, since = pressed(), len(target.keys)
+            try:
+                await (self.resume() if keys == START_KEYS else self.pause())
+            except DariError as error:
+                log.info("a recording key changed nothing", call=str(self._call.id), reason=str(error))
+
+    async def resume(self) -> None:
+        """Starts, or goes on after a pause. Raises Conflict when it may not be recorded or runs already."""
+        async with self._one_at_a_time:
+            await self._resume()
+
+    async def pause(self) -> None:
+        """Silence in the file from now on. Raises Conflict when nothing is being recorded."""
+        async with self._one_at_a_time:
+            await self._pause()
+
+    async def _resume(self) -> None:
+        if self._mode is RecordMode.NEVER:
+            raise Conflict(
+                f"call {self._call.id}: its number does not record; set it with `dari number set --recording`"
+            )
+        self._check_talk()
+        if not self._running:
+            await self._start()
+            if not self._running:
+                raise Conflict(f"call {self._call.id}: not recorded: {self._call.notes.recording_reason}")
+            self._check_talk()
+            self.talk_begins()
+        elif self._paused:
+            await self._silence(False)
+            self._call.notes.end(StepKind.PAUSE)
+            self._call.notes.tell(CallEventKind.RECORDING, "goes on")
+        else:
+            raise Conflict(f"call {self._call.id}: it is being recorded already")
+
+    async def _pause(self) -> None:
+        self._check_talk()
+        if not self._running or self._paused:
+            raise Conflict(f"call {self._call.id}: nothing is being recorded that could pause")
+        await self._silence(True)
+        self._call.notes.begin(StepKind.PAUSE, _BOTH)
+        self._call.notes.tell(CallEventKind.RECORDING, "pauses")
+
+    def _is_cut_short(self, sound: str | None) -> bool:
+        """Whether a notice's file ends before its header says so: Asterisk plays what there is, and calls it whole."""
+        return sound is not None and _ends_early(self._call.board.sounds / f"{sound}.wav")
+
+    def _check_talk(self) -> None:
+        if self._over:
+            raise Conflict(f"call {self._call.id}: the talk is over, and its recording with it")
+
+    async def _silence(self, silent: bool) -> None:
+        try:
+            await self._call.board.recorder.silence_recording(self._call.caller.channel_name, silent)
+        except NotFound:
+            raise Conflict(f"call {self._call.id}: the caller has just left, and the recording has ended") from None
+        self._check_talk()
+        self._paused = silent
+
+    async def _start(self) -> None:
+        """Starts it, or keeps the reason why not; either way the call goes on."""
+        call, reason = self._call, self._against
+        if not reason:
+            file = call.board.monitor / f"{call.id}.raw"
+            try:
+                await call.board.recorder.record(call.caller.channel_name, str(file), _OPTIONS)
+            except DariError as error:
+                reason = f"Asterisk did not start it: {error}"
+        if reason:
+            call.notes.recording_reason = reason
+            call.notes.tell(CallEventKind.NOT_RECORDED, reason)
+            return
+        self._running = True
+        call.notes.recording_reason = ""
+        call.notes.recording = f"{call.notes.arrival.arrived_at:%Y/%m/%d}/{call.id}.wav"
+        call.notes.tell(CallEventKind.RECORDING)
+
+
+def _to_caller(plan: Forward) -> tuple[str, ...]:
+    return tuple(notice.sound for notice in plan.notices if notice.kind is NoticeKind.RECORDING)
+
+
+def _ends_early(file: Path) -> bool:
+    """False for what is no WAV file or is not there: of that Asterisk itself says that it did not play it."""
+    try:
+        with wave.open(str(file), "rb") as sound:
+            promised = sound.getnframes() * sound.getnchannels() * sound.getsampwidth()
+        return file.stat().st_size < promised
+    except (OSError, EOFError, wave.Error):
+        return False
 
 
 def _reason_against(caller_was_told: bool, target_was_told: bool) -> str:

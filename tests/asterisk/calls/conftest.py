@@ -10,7 +10,17 @@ import pytest
 
 from engine.numbers.model import ServiceNumber
 from engine.sandbox.carrier import Carrier
-from tests.engine_rig import Rig, carrier_trunk, engine_on, left_over, make_sounds, network, number_set
+from tests.engine_rig import (
+    Rig,
+    carrier_trunk,
+    engine_on,
+    left_over,
+    make_sounds,
+    network,
+    number_set,
+    second_trunk,
+    untrusted_trunk,
+)
 from tests.real_asterisk import RunningAsterisk, start_asterisk
 
 ACCOUNT = UUID("01900000-0000-7000-8000-000000000001")
@@ -20,7 +30,8 @@ ACCOUNT = UUID("01900000-0000-7000-8000-000000000001")
 async def call_asterisk(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningAsterisk]:
     folder = tmp_path_factory.mktemp("ast")
     make_sounds(folder / "sounds")
-    running = await start_asterisk(folder, f"{network()}.1", [carrier_trunk()])
+    trunks = [carrier_trunk(), second_trunk(), untrusted_trunk()]
+    running = await start_asterisk(folder, f"{network()}.1", trunks)
     yield running
     await running.stop()
 

@@ -19,6 +19,7 @@ MOVES = {
     ("ringing", "announcing"),
     ("ringing", "ended"),
     ("whispering", "connected"),
+    ("whispering", "ringing"),
     ("whispering", "announcing"),
     ("whispering", "ended"),
     ("connected", "ended"),

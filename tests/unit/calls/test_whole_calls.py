@@ -151,12 +151,13 @@ def test_number_not_in_service_is_announced_and_refused(tmp_path: Path) -> None:
     play(tmp_path, scenario)
 
 
-def test_call_on_a_trunk_that_is_not_known_fails_in_order(tmp_path: Path) -> None:
+def test_call_on_a_trunk_that_is_not_known_goes_out_on_another(tmp_path: Path) -> None:
     async def scenario(desk: Desk) -> None:
+        desk.asterisk.phone(SHOP, answers_after=1.0, hangs_up_after=5.0)
         caller = desk.asterisk.incoming(NUMBER, trunk="other")
         record = await desk.one_call(caller)
         assert record is not None
-        assert (record.result, record.trunk, caller.final_code) == (Result.FAILED, "other", 500)
+        assert (record.result, [leg.trunk for leg in record.legs]) == (Result.ANSWERED, ["other", "carrier"])
 
     play(tmp_path, scenario)
 

@@ -1,0 +1,138 @@
+"""What is known of a live call's legs: every event of its channels becomes a fact. Never blocks, asks nothing."""
+
+from __future__ import annotations
+
+import asyncio
+
+from engine.asterisk import events
+from engine.calls.causes import HUNG_UP_BY_US
+from engine.calls.notes import Notes
+from engine.calls.own_ids import ListenerIds, is_of_listener
+from engine.calls.party import Key, Party
+from engine.cdr.model import Direction, Side
+
+
+class Facts:
+    """The legs of one call. Scripts wait on facts, never on events."""
+
+    def __init__(self, notes: Notes, caller: Party) -> None:
+        self.notes = notes
+        self.caller = caller
+        self.earlier: list[Party] = []
+        """First parties of a call that we place whom another INVITE has replaced as the caller."""
+        self.targets: list[Party] = []
+        """Every telephone that was dialled, one entry for each INVITE."""
+        self.target: Party | None = None
+        """Who has the call: it answered, and where it must, it pressed 1."""
+        self.recorded: dict[str, bool] = {}
+        """Ended recordings of single channels, by name: True when there is a file."""
+        self.listeners: list[ListenerIds] = []
+        """What those who listen now have beside the call."""
+        self.ready_to_listen: set[str] = set()
+        """Listeners' channels that take commands."""
+        self._listened = 0
+        self._sounding: dict[str, Party] = {}
+        self._news = asyncio.Event()
+
+    def next_listener(self) -> int:
+        """The number of whoever listens next, from 1."""
+        self._listened += 1
+        return self._listened
+
+    @property
+    def parties(self) -> list[Party]:
+        """Every leg, the caller first."""
+        return [self.caller, *self.earlier, *self.targets]
+
+    def deliver(self, event: events.Event) -> None:
+        """Takes one event of this call's channels; never fails on what it does not need."""
+        match event:
+            case events.StasisStart(channel=channel):
+                self._started(channel)
+            case events.Dial(peer=peer, dialstatus=status):
+                self._dialled(peer, status)
+            case events.ChannelHangupRequest(channel=channel) | events.ChannelDestroyed(channel=channel):
+                self._ended(channel, event.cause or 0, event.tech_cause or 0)
+            case events.StasisEnd(channel=channel):
+                self._ended(channel, 0, 0)
+            case events.ChannelDtmfReceived(channel=channel, digit=digit):
+                self._pressed(channel, digit)
+            case events.PlaybackFinished(playback=playback):
+                self._played(playback)
+            case events.RecordingFinished(recording=recording) | events.RecordingFailed(recording=recording):
+                self.recorded[recording.name] = isinstance(event, events.RecordingFinished)
+        self.wake()
+
+    def lose(self, party: Party, *, hung_up: bool) -> None:
+        """A channel of this call went away while nobody told us."""
+        if not party.gone:
+            party.unseen = not hung_up
+            party.end(self.notes.moment())
+        self.wake()
+
+    def see(self, channel: events.Channel) -> None:
+        """A channel of this call is there and in this state, whether or not anybody told us."""
+        party = self._party(channel.id)
+        if party is not None and party.rang is None and channel.state == "Ringing":
+            party.rang = self.notes.moment()
+        if channel.dialplan.app_name == "Stasis":
+            self._started(channel)
+        self.wake()
+
+    def sounding(self) -> list[str]:
+        """The playbacks that have not ended, as far as we were told."""
+        return list(self._sounding)
+
+    def sound_over(self, playback: str) -> None:
+        """A playback ended while nobody told us; nobody knows whether it was heard whole, so it was not."""
+        if party := self._sounding.get(playback):
+            party.playbacks.setdefault(playback, False)
+            self.wake()
+
+    def wake(self) -> None:
+        """Something changed: every waiting verb looks again."""
+        self._news.set()
+        self._news = asyncio.Event()
+
+    def _party(self, channel_id: str) -> Party | None:
+        return next((party for party in self.parties if party.channel == channel_id), None)
+
+    def _was_dialled(self, party: Party) -> bool:
+        """Whether we rang it; a caller is rung only in a call that we place."""
+        return party.side is Side.TARGET or self.notes.arrival.direction is Direction.OUTGOING
+
+    def _started(self, channel: events.Channel) -> None:
+        party = self._party(channel.id)
+        if is_of_listener(channel.id):
+            self.ready_to_listen.add(channel.id)
+        if party is not None and self._was_dialled(party):
+            party.answered = party.answered or self.notes.moment()
+            party.channel_name, party.sip_call_id = channel.name, channel.protocol_id or None
+
+    def _dialled(self, peer: events.Channel, status: str) -> None:
+        party = self._party(peer.id)
+        if party is None or not self._was_dialled(party):
+            return
+        party.sip_call_id = party.sip_call_id or peer.protocol_id or None
+        if status in ("RINGING", "PROGRESS") and party.rang is None:
+            party.rang = self.notes.moment()
+
+    def _ended(self, channel: events.Channel, cause: int, sip_code: int) -> None:
+        party = self._party(channel.id)
+        if party is None:
+            self.ready_to_listen.discard(channel.id)
+            return
+        party.sip_call_id = party.sip_call_id or channel.protocol_id or None
+        party.end(self.notes.moment())
+        if cause != HUNG_UP_BY_US:
+            party.cause = party.cause or cause
+        party.sip_code = party.sip_code or sip_code
+
+    def _pressed(self, channel: events.Channel, digit: str) -> None:
+        if party := self._party(channel.id):
+            party.keys.append(Key(digit, self.notes.moment()))
+
+    def _played(self, playback: events.Playback) -> None:
+        for party in self.parties:
+            if playback.target_uri == f"channel:{party.channel}":
+                party.playbacks[playback.id] = playback.state == "done"

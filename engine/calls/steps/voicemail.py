@@ -1,0 +1,64 @@
+"""Nobody was reached: the caller leaves a message, which is kept with the call."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from engine.calls.call import Call
+from engine.calls.own_ids import voicemail_of
+from engine.calls.state import CallState
+from engine.calls.steps.connect import until_arrival_is_safe
+from engine.cdr.model import Result, Side, StepKind
+from engine.events.call_log import CallEventKind
+
+BEEP = "ko/beep"
+THANKS = "ko/voicemail-thanks"
+LONGEST = 120
+"""Seconds."""
+_SILENCE = 6
+"""Seconds without sound that end it."""
+_END_KEY = "#"
+_ASTERISK_LATER = 5.0
+
+
+async def leave_message(call: Call, greeting: str) -> None:
+    """Answers the caller, greets, and records until silence, `#`, the limit or the hang-up. Raises CallerHungUp."""
+    call.move(CallState.ANNOUNCING)
+    await until_arrival_is_safe(call)
+    await call.answer()
+    call.notes.tell(CallEventKind.VOICEMAIL, greeting)
+    try:
+        await call.say(call.caller, StepKind.ANNOUNCEMENT, greeting)
+        await call.say(call.caller, StepKind.ANNOUNCEMENT, BEEP)
+        if await _record(call):
+            await call.say(call.caller, StepKind.ANNOUNCEMENT, THANKS)
+    finally:
+        ended_it = call.caller.hung_up or call.caller.pressed(_END_KEY)
+        call.notes.conclude(Result.VOICEMAIL, Side.CALLER if ended_it else Side.DARI)
+
+
+async def _record(call: Call) -> bool:
+    """True once a message is there. One whose end nobody told may be there too, and is kept."""
+    name = voicemail_of(call.id)
+    await call.to_caller(
+        call.board.ari.record_channel(call.caller.channel, name, longest=LONGEST, silence=_SILENCE, end_key=_END_KEY)
+    )
+    keep_message(call)
+    step = call.notes.begin(StepKind.VOICEMAIL, (Side.CALLER,))
+    try:
+        await call.until(lambda: name in call.recorded, within=LONGEST + _ASTERISK_LATER)
+    finally:
+        step.end(call.notes.moment(), whole=True)
+    if call.recorded.get(name) is False:
+        call.notes.voicemail = None
+    return call.recorded.get(name, False)
+
+
+def keep_message(call: Call) -> None:
+    """What the caller leaves is kept with the call."""
+    call.notes.voicemail = f"{call.notes.arrival.arrived_at:%Y/%m/%d}/{call.id}.voicemail.wav"
+
+
+def spooled_message(call: Call) -> Path:
+    """Where Asterisk writes it."""
+    return call.board.monitor.parent / "recording" / f"{voicemail_of(call.id)}.wav"
