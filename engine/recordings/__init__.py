@@ -1,1 +1,1 @@
-"""Finished recordings: checked, kept and found again. Never starts one."""
+"""Finished recordings: checked, encrypted, kept as long as they may be, heard by their owner. Never starts one."""
