@@ -1,18 +1,24 @@
-"""The jobs around a callback: after a call it is decided, kept and queued; when nobody got it, its window is free."""
+"""The jobs around messages after calls: each is decided, kept and queued; when nobody got it, its window is free."""
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from collections.abc import Set
+from datetime import datetime
 from uuid import UUID
 
+import msgspec
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from engine.accounts.book import is_sender
 from engine.callbacks import store
-from engine.callbacks.decision import Decision, HoldMessage, SendMessage, decide
+from engine.callbacks.decision import Decision, EndedCall, HoldMessage, SendMessage, decide
+from engine.callbacks.rules import gist, repeat_window
+from engine.callbacks.wishes import Wish, wishes
 from engine.cdr.model import CallRecord
 from engine.cdr.search import find
+from engine.contacts.consents import record_consent
+from engine.contacts.model import Consent, ConsentChannel, Covers, KeyPress
 from engine.foundation.database import transaction
 from engine.foundation.errors import Conflict
 from engine.foundation.ids import new_id
@@ -26,19 +32,19 @@ log = structlog.get_logger(__name__)
 
 
 async def call_ended(database: AsyncEngine, call_id: UUID, now: datetime) -> None:
-    """Decides on the message after a call, and keeps it, sent or held, with its certificate. Once per call.
+    """Decides on the messages after a call, and keeps each, sent or held, with its certificate. Once per call.
 
-    Nothing is kept for a call of a number that sends no messages: there was nothing to decide. Raises NotFound
-    when there is no record of the call.
+    A consent given in the call is written down, whatever becomes of its message. Nothing is kept for a call that asks
+    for no message: there was nothing to decide. Raises NotFound when there is no record of the call.
     """
     try:
         async with transaction(database) as connection:
             call = await find(connection, str(call_id))
-            number = await _number_of(connection, call)
-            if number is not None and number.callback is not None:
-                await _decide_and_keep(connection, call, number, number.callback, now)
+            if call.account_id is not None:
+                await _keep_consent(connection, call, call.account_id, now)
+                await _keep_messages(connection, call, call.account_id, now)
     except _DecidedBefore:
-        log.info("this call's message was decided before", call=str(call_id))
+        log.info("this call's messages were decided before", call=str(call_id))
 
 
 async def message_failed(database: AsyncEngine, message_id: UUID) -> None:
@@ -48,20 +54,38 @@ async def message_failed(database: AsyncEngine, message_id: UUID) -> None:
 
 
 class _DecidedBefore(Conflict):
-    """Another run of the job has kept its decision: what this one did in its transaction is undone."""
+    """Another run of the job has kept its decisions: what this one did in its transaction is undone."""
 
 
-async def _decide_and_keep(
-    connection: AsyncConnection, call: CallRecord, number: ServiceNumber, text: str, now: datetime
-) -> None:
-    message_id = new_id(now)
-    senders = await _registered(connection, number)
-    decision = decide(call, number, senders, await _last_message_at(connection, call, number), now)
-    while isinstance(decision, SendMessage) and not await _claim(connection, call, number, message_id, now):
-        # Another call of this caller ended at the same time, and its message came first.
-        decision = decide(call, number, senders, await _last_message_at(connection, call, number), now)
-    if not await keep_message(connection, _message(message_id, call, number, text, decision, now)):
-        raise _DecidedBefore(f"call {call.call_id}: its message was decided before")
+async def _keep_consent(connection: AsyncConnection, call: CallRecord, account_id: UUID, now: datetime) -> None:
+    """A key press of somebody whose number is known."""
+    if call.consent is None or call.caller is None or call.number is None:
+        return
+    consent = Consent(
+        id=new_id(now),
+        account_id=account_id,
+        recipient=call.caller,
+        service=call.number,
+        channel=ConsentChannel.TEXT,
+        covers=Covers.MESSAGE_ASKED_FOR,
+        given_at=call.consent.at,
+        call_id=call.call_id,
+        evidence=msgspec.convert(call.consent, KeyPress, from_attributes=True),
+    )
+    await record_consent(connection, consent)
+
+
+async def _keep_messages(connection: AsyncConnection, call: CallRecord, account_id: UUID, now: datetime) -> None:
+    number = await _number_of(connection, call)
+    ended = EndedCall(call, number, await _registered(connection, number))
+    said: set[str] = set()
+    for wish in wishes(call, number):
+        message_id = new_id(now)
+        decision = await _decision(connection, ended, wish, message_id, said, now)
+        if isinstance(decision, SendMessage):
+            said.add(gist(wish.text))
+        if not await keep_message(connection, _message(message_id, account_id, ended, wish, decision, now)):
+            raise _DecidedBefore(f"call {call.call_id}: its messages were decided before")
 
 
 async def _number_of(connection: AsyncConnection, call: CallRecord) -> ServiceNumber | None:
@@ -70,40 +94,46 @@ async def _number_of(connection: AsyncConnection, call: CallRecord) -> ServiceNu
     return number if number and number.account_id == call.account_id else None
 
 
-async def _registered(connection: AsyncConnection, number: ServiceNumber) -> set[PhoneNumber]:
+async def _registered(connection: AsyncConnection, number: ServiceNumber | None) -> set[PhoneNumber]:
     """The number's sender, if the account has registered it."""
-    if number.sender and await is_sender(connection, number.account_id, number.sender):
+    if number and number.sender and await is_sender(connection, number.account_id, number.sender):
         return {number.sender}
     return set()
 
 
-async def _last_message_at(connection: AsyncConnection, call: CallRecord, number: ServiceNumber) -> datetime | None:
-    return await store.last_message_at(connection, number.account_id, call.caller) if call.caller else None
-
-
-async def _claim(
-    connection: AsyncConnection, call: CallRecord, number: ServiceNumber, message_id: UUID, now: datetime
-) -> bool:
-    window = timedelta(days=number.repeat_window_days)
-    return call.caller is not None and await store.claim_window(
-        connection, number.account_id, call.caller, message_id, now, window
-    )
+async def _decision(
+    connection: AsyncConnection, ended: EndedCall, wish: Wish, message_id: UUID, said: Set[str], now: datetime
+) -> Decision:
+    """What is decided about a wish; a message that is to go has taken its repeat window."""
+    caller, number = ended.call.caller, ended.number
+    if caller is None or number is None:
+        return decide(ended, wish, None, said, now)
+    window = repeat_window(wish.purpose, ended.call, number)
+    while True:
+        last_at = await store.last_message_at(connection, number.account_id, caller, window)
+        decision = decide(ended, wish, last_at, said, now)
+        if isinstance(decision, HoldMessage):
+            return decision
+        if await store.claim_window(connection, number.account_id, caller, message_id, now, window):
+            return decision
+        # Another call of this caller ended at the same time, and its message came first.
 
 
 def _message(
-    message_id: UUID, call: CallRecord, number: ServiceNumber, text: str, decision: Decision, now: datetime
+    message_id: UUID, account_id: UUID, ended: EndedCall, wish: Wish, decision: Decision, now: datetime
 ) -> Message:
     held = decision.reason if isinstance(decision, HoldMessage) else ""
     return Message(
         id=message_id,
-        account_id=number.account_id,
-        call_id=call.call_id,
-        number=number.number,
-        recipient=call.caller,
-        sender=number.sender,
+        account_id=account_id,
+        call_id=ended.call.call_id,
+        number=ended.call.number,
+        purpose=wish.purpose,
+        recipient=ended.call.caller,
+        sender=ended.number.sender if ended.number else None,
         channel=Channel.SMS,
         category=Category.INFORMATION,
-        text=text,
+        text=wish.text,
         status=Status.HELD if held else Status.QUEUED,
         reason=held,
         certificate=decision.certificate,

@@ -50,8 +50,9 @@ def messages(
 _COLUMNS = (
     Column("Decided"),
     Column("Call", spare=1),
+    Column("For", spare=2),
     Column("Recipient"),
-    Column("Sender", spare=2),
+    Column("Sender", spare=3),
     Column("State"),
     Column("Text, or why not", folds=True),
 )
@@ -61,6 +62,7 @@ def _row(message: Message, mask: bool) -> list[Text]:
     return [
         day_and_time(message.decided_at),
         or_dash(short_id(message.call_id) if message.call_id else None),
+        Text(message.purpose.value),
         shown(message.recipient, mask=mask),
         shown(message.sender, mask=False),
         Text(message.status.value, _STYLES.get(message.status, "blue")),

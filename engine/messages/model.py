@@ -30,6 +30,17 @@ class Channel(Enum):
     SMS = "sms"
 
 
+class Purpose(Enum):
+    """Why a call brings a message: it brings one at most for each."""
+
+    CALLBACK = "callback"
+    """The number's message after an answered call."""
+    CONSENT = "consent"
+    """The caller asked for it in the call, by key press."""
+    TEXT_ONLY = "text-only"
+    """Nobody was reached, and the caller was told that a message comes."""
+
+
 class Category(Enum):
     """What the law sees in it. Advertising needs a label, an opt-out, consent and daytime."""
 
@@ -54,6 +65,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     call_id: UUID | None
     number: PhoneNumber | None
     """The number whose call brought it about."""
+    purpose: Purpose = Purpose.CALLBACK
     recipient: PhoneNumber | None
     sender: PhoneNumber | None
     channel: Channel

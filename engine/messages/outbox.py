@@ -39,7 +39,10 @@ log = structlog.get_logger(__name__)
 
 
 async def keep_message(connection: AsyncConnection, message: Message, pace: Pace = DEFAULT_PACE) -> bool:
-    """Keeps a decided message, tells of it, and has it sent if it is queued. False: its call already has one."""
+    """Keeps a decided message, tells of it, and has it sent if it is queued.
+
+    False: its call already has one of that purpose, and nothing is changed.
+    """
     queued = message.status is Status.QUEUED
     look_at = message.decided_at + pace.overdue_after if queued else None
     if not await store.insert(connection, message, look_at):
@@ -158,7 +161,12 @@ async def _tell(connection: AsyncConnection, message: Message, reason: str, at: 
         account_id=message.account_id,
         call_id=message.call_id,
         at=at,
-        body={"message_id": str(message.id), "status": message.status.value, "reason": reason},
+        body={
+            "message_id": str(message.id),
+            "purpose": message.purpose.value,
+            "status": message.status.value,
+            "reason": reason,
+        },
     )
     await events.append(connection, [event])
 

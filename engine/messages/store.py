@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine.foundation.phone_number import PhoneNumber
 from engine.messages.gateways.gateway import Outgoing
-from engine.messages.model import Category, Channel, Check, Message, Status
+from engine.messages.model import Category, Channel, Check, Message, Purpose, Status
 from engine.messages.outcome import Move
 
 
@@ -41,19 +41,19 @@ class Overdue:
     status: Status
 
 
-_COLUMNS = """id, account_id, call_id, number, recipient, sender, channel, category, text, status, reason,
+_COLUMNS = """id, account_id, call_id, number, purpose, recipient, sender, channel, category, text, status, reason,
     certificate::text AS certificate, decided_at, attempt, gateway, gateway_reference, accepted_at, finished_at"""
 
 
 async def insert(connection: AsyncConnection, message: Message, look_at: datetime | None) -> bool:
-    """Keeps a new message. False when its call already has one: nothing is changed then."""
+    """Keeps a new message. False when its call already has one of that purpose: nothing is changed then."""
     row = await connection.execute(
         text("""
-            INSERT INTO messages (id, account_id, call_id, number, recipient, sender, channel, category, text,
-                                  status, reason, certificate, decided_at, lease_until)
-            VALUES (:id, :account_id, :call_id, :number, :recipient, :sender, :channel, :category, :text,
-                    :status, :reason, CAST(:certificate AS jsonb), :decided_at, :look_at)
-            ON CONFLICT (call_id) DO NOTHING
+            INSERT INTO messages (id, account_id, call_id, number, purpose, recipient, sender, channel, category,
+                                  text, status, reason, certificate, decided_at, lease_until)
+            VALUES (:id, :account_id, :call_id, :number, :purpose, :recipient, :sender, :channel, :category,
+                    :text, :status, :reason, CAST(:certificate AS jsonb), :decided_at, :look_at)
+            ON CONFLICT (call_id, purpose) DO NOTHING
             RETURNING id
         """),
         {
@@ -61,6 +61,7 @@ async def insert(connection: AsyncConnection, message: Message, look_at: datetim
             "account_id": message.account_id,
             "call_id": message.call_id,
             "number": message.number,
+            "purpose": message.purpose.value,
             "recipient": message.recipient,
             "sender": message.sender,
             "channel": message.channel.value,
@@ -196,6 +197,7 @@ def _message(row: Row[Any]) -> Message:
         account_id=row.account_id,
         call_id=row.call_id,
         number=row.number,
+        purpose=Purpose(row.purpose),
         recipient=row.recipient,
         sender=row.sender,
         channel=Channel(row.channel),
