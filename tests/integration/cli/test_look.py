@@ -19,7 +19,7 @@ from engine.foundation.database import transaction
 from engine.foundation.ids import new_id
 from engine.foundation.phone_number import PhoneNumber
 from engine.messages import store as messages_store
-from engine.messages.model import Category, Channel, Check, Message, Status
+from engine.messages.model import Category, Channel, Check, Message, Purpose, Status
 from tests.call_records import CALLER, MORNING, NUMBER, TARGET, arrival, record
 from tests.command_line import Dari, refused
 
@@ -106,6 +106,7 @@ async def held(database: AsyncEngine, call: CallRecord) -> Message:
             account_id=owner.id,
             call_id=call.call_id,
             number=NUMBER,
+            purpose=Purpose.CONSENT,
             recipient=CALLER,
             sender=TARGET,
             channel=Channel.SMS,
@@ -126,6 +127,7 @@ async def test_messages_tell_their_state_and_why_not(dari: Dari, database: Async
         lambda: (dari("messages").out, dari("messages", "--numbers").out, dari("messages", "--json").objects)
     )
     assert "held" in shown
+    assert "consent" in shown
     assert message.reason in shown
     assert "010-****-5678" in shown
     assert "010-1234-5678" in whole

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from socketserver import StreamRequestHandler, ThreadingUnixStreamServer
+from threading import Thread
 
+import msgspec
 import pytest
 
+from engine.calls.control_client import EngineStatus
 from engine.prompts.catalogue import exists
+from engine.settings import read_settings
+from engine.trunks.model import Health, TrunkState
 from tests.command_line import Dari, refused
 from tests.databases import Databases
 from tests.tones import tone, write_audio
@@ -39,11 +45,13 @@ def test_a_number_is_added_with_everything_and_listed(dari: Dari, tmp_path: Path
     )
     assert answer == (0, "number 0507-1234-5678 in service: rings 02-1234-5678\n", "")
     (listed,) = dari("number", "list", "--json").objects
-    expected = {"number": "050712345678", "kind": "050", "target": "0212345678", "record": True}
+    expected: dict[str, object] = {"number": "050712345678", "kind": "050", "target": "0212345678"}
     expected |= {"callback": "고맙습니다", "sender": "0212345678", "repeat_window_days": 3, "min_talk_seconds": 5}
     assert expected.items() <= listed.items()
-    assert exists(listed["ringback"], tmp_path / "home/sounds")
-    assert exists(listed["whisper"], tmp_path / "home/sounds")
+    treatment = listed["treatment"]
+    assert treatment["recording"] == "always"
+    assert exists(treatment["ringback"][0], tmp_path / "home/sounds")
+    assert exists(treatment["whisper"]["sound"], tmp_path / "home/sounds")
     shown = dari("number", "list").out
     assert "0507-1234-5678" in shown
     assert "고맙습니다" in shown
@@ -55,12 +63,11 @@ def test_a_number_is_changed_in_what_is_named_only_and_removed(dari: Dari, tmp_p
     assert dari("number", "set", "050-1234-5678", "--target", "010-2345-6789").code == 0
     (listed,) = dari("number", "list", "--json").objects
     assert listed["target"] == "01023456789"
-    assert listed["record"] is True
-    assert listed["ringback"].startswith("own/")
+    assert listed["treatment"]["recording"] == "always"
+    assert listed["treatment"]["ringback"][0].startswith("own/")
     assert dari("number", "set", "050-1234-5678", "--no-ringback", "--no-record").code == 0
     (listed,) = dari("number", "list", "--json").objects
-    assert listed["ringback"] is None
-    assert listed["record"] is False
+    assert listed["treatment"] == {"recording": "never"}
     assert dari("number", "remove", "050-1234-5678") == (0, "number 050-1234-5678 out of service\n", "")
     assert dari("number", "list", "--json").objects == []
 
@@ -112,10 +119,116 @@ def test_a_trunk_is_added_changed_listed_and_removed(dari: Dari) -> None:
         "contact": "sip:192.0.2.1",
         "number_format": "e164",
         "trusted": False,
+        "caller_format": None,
+        "prefix": "",
+        "user": None,
+        "realm": "",
+        "register": False,
+        "registered_as": "",
+        "outgoing": True,
+        "priority": 100,
+        "max_calls": None,
+        "calls_per_second": None,
+        "longest_ringing": None,
+        "provisional_seconds": 4.0,
+        "early_dtmf": False,
+        "options_seconds": 0,
+        "state": None,
     }
     assert "not believed" in dari("trunk", "list").out
     assert dari("trunk", "remove", "carrier").out == "trunk carrier removed\n"
     assert dari("trunk", "list").err.startswith("no trunks yet")
+
+
+EVERYTHING = (
+    "--prefix 9 --caller-format international --incoming-only --priority 5 --user dari01 --realm carrier.test "
+    "--register --registered-as 0701234567 --max-calls 30 --calls-per-second 2.5 --longest-ringing 25 "
+    "--provisional-seconds 3 --early-dtmf --options-seconds 60"
+)
+NOTHING_OF_IT = (
+    "--prefix= --caller-format same --outgoing --no-register --registered-as= --no-user --max-calls 0 "
+    "--calls-per-second 0 --longest-ringing 0 --no-early-dtmf --options-seconds 0 --provisional-seconds 4 "
+    "--priority 100"
+)
+
+
+def test_a_trunk_with_everything_is_added_shown_and_taken_back(dari: Dari, tmp_path: Path) -> None:
+    password = tmp_path / "password"
+    password.write_text("it's; secret\nsecond line")
+    where = ("--match", "192.0.2.1", "--contact", "sip:192.0.2.1")
+    added = dari("trunk", "add", "carrier", *where, *EVERYTHING.split(), "--password-file", password)
+    assert (added.code, added.err) == (0, "")
+    shown = dari("trunk", "show", "carrier").out
+    for words in (
+        "after 9", "dari01 at carrier.test", "calls then go to 0701234567", "- of 30", "2.5", "25 s", "after 3 s",
+        "none are sent", "every 60 s", "the engine does not answer",
+    ):  # fmt: skip
+        assert words in shown
+    assert "incoming only" in dari("trunk", "list").out
+    assert dari("trunk", "set", "carrier", *NOTHING_OF_IT.split()).code == 0
+    plain = dari("trunk", "show", "carrier", "--json").objects
+    dari("trunk", "add", "plain", "--match", "192.0.2.2", "--contact", "sip:192.0.2.1")
+    (other,) = dari("trunk", "show", "plain", "--json").objects
+    assert plain == [other | {"name": "carrier", "match": ["192.0.2.1"]}]
+
+
+@pytest.fixture
+def engine_socket(tmp_path: Path) -> Iterator[None]:
+    """An engine's control socket that tells of one trunk."""
+    state = TrunkState(name="carrier", health=Health.DOWN, reason="it does not answer OPTIONS", calls=3)
+    told = msgspec.json.encode(EngineStatus(state="ready", trunks=(state,)))
+
+    class Answer(StreamRequestHandler):
+        def handle(self) -> None:
+            self.rfile.readline()
+            self.wfile.write(b"HTTP/1.0 200 OK\r\nContent-Length: %d\r\n\r\n" % len(told) + told)
+
+    socket = read_settings().paths.engine_socket
+    socket.parent.mkdir(parents=True, exist_ok=True)
+    with ThreadingUnixStreamServer(str(socket), Answer) as server:
+        serving = Thread(target=server.serve_forever)
+        serving.start()
+        yield
+        server.shutdown()
+        serving.join()
+    socket.unlink()
+
+
+def test_trunks_are_listed_with_their_health_and_calls(dari: Dari, engine_socket: None) -> None:
+    for name, address in (("carrier", "192.0.2.1"), ("other", "192.0.2.2")):
+        dari("trunk", "add", name, "--match", address, "--contact", "sip:192.0.2.1", "--max-calls", 30)
+    carrier, other = dari("trunk", "list", "--json").objects
+    assert (carrier["state"]["health"], carrier["state"]["calls"], other["state"]) == ("down", 3, None)
+    table = dari("trunk", "list").out
+    assert "down" in table
+    assert "3 of 30" in table
+    assert "down: it does not answer OPTIONS" in dari("trunk", "show", "carrier").out
+
+
+def test_a_password_is_kept_changed_and_never_shown(dari: Dari, tmp_path: Path) -> None:
+    password = tmp_path / "password"
+    password.write_text("made-for-tests\n")
+    where = ("--match", "192.0.2.1", "--contact", "sip:192.0.2.1")
+    answers = [
+        dari("trunk", "add", "carrier", *where, "--user", "one", "--password-file", password),
+        dari("trunk", "set", "carrier", "--user", "two"),
+        dari("trunk", "set", "carrier", "--register"),
+        dari("trunk", "show", "carrier"),
+        dari("trunk", "show", "carrier", "--json"),
+        dari("trunk", "list"),
+        dari("trunk", "list", "--json"),
+    ]
+    assert [answer.code for answer in answers] == [0] * 7
+    assert not any("made-for-tests" in answer.out + answer.err for answer in answers)
+    assert answers[4].objects[0]["user"] == "two"
+    refused(dari("trunk", "set", "carrier", "--no-user"), "cannot register without")
+    refused(dari("trunk", "set", "carrier", "--no-user", "--user", "x"), "not both")
+    refused(dari("trunk", "add", "other", *where, "--user", "one"), "--password-file")
+    refused(dari("trunk", "add", "other", *where, "--password-file", password), "--user")
+    refused(dari("trunk", "set", "carrier", "--password-file", tmp_path / "nowhere"), "cannot be read")
+    password.write_text("\nx")
+    refused(dari("trunk", "set", "carrier", "--password-file", password), "no password in its first line")
+    refused(dari("trunk", "show", "nobody"), "does not exist")
 
 
 WRONG_TRUNKS: list[tuple[list[str], list[str]]] = [
@@ -123,6 +236,9 @@ WRONG_TRUNKS: list[tuple[list[str], list[str]]] = [
     (["carrier", "--match", "nowhere", "--contact", "sip:192.0.2.1"], ["nowhere"]),
     (["carrier", "--match", "0.0.0.0/0", "--contact", "sip:192.0.2.1"], ["0.0.0.0/0"]),
     (["carrier", "--match", "192.0.2.1", "--contact", "sip:192.0.2.1\nallow=all"], ["contact"]),
+    (["carrier", "--match", "192.0.2.1", "--contact", "sip:192.0.2.1", "--max-calls", "-1"], ["max-calls"]),
+    (["carrier", "--match", "192.0.2.1", "--contact", "sip:192.0.2.1", "--longest-ringing", "1"], ["3 to 120"]),
+    (["carrier", "--match", "192.0.2.1", "--contact", "sip:192.0.2.1", "--register"], ["without a user"]),
 ]
 
 
