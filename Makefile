@@ -7,6 +7,9 @@ MAKEFLAGS += --no-builtin-rules
 SHELL := /bin/sh
 ONCE ?=
 WORKERS ?= 2
+INSTANTS ?= 200
+CALLS ?= 500
+AGAINST ?=
 
 export DARI_ASTERISK_FILES := $(CURDIR)/.cache/asterisk
 READY := .venv/.ready
@@ -14,11 +17,13 @@ READY := .venv/.ready
 # An environment that was copied or moved here, or whose Python is gone, is made anew.
 $(shell [ "$$(cat $(READY) 2>/dev/null)" = "$$(pwd -P)" ] && .venv/bin/python -c '' 2>/dev/null || rm -f $(READY))
 
-.PHONY: help demo test check prompts asterisk clean
+.PHONY: help demo test bench chaos check prompts asterisk clean
 
 help: ## Show this
 	@echo "make demo         six real calls; then up until Ctrl-C (ONCE=1: exits, 0 if all did what they should)"
 	@echo "make test         every test, those with a real Asterisk and PostgreSQL included (WORKERS=$(WORKERS))"
+	@echo "make bench        measures planning, routing's cache and real calls (AGAINST=another checkout: compares the calls)"
+	@echo "make chaos        callers leave at 200 random instants of every step; 500 random calls against what explain says"
 	@echo "make check        ruff, mypy --strict, import-linter"
 	@echo "make prompts      makes the sounds in prompts/ anew from their texts"
 	@echo "make clean        ends the demo and removes what these made: .venv .cache .dari"
@@ -31,7 +36,22 @@ demo: $(READY) asterisk
 test: export ESPEAK := $(CURDIR)/.cache/asterisk/espeak-ng
 test: $(READY)
 	@asterisk-conf/get-asterisk .cache/asterisk
+	@tests/get-chromium .cache/chromium
 	@.venv/bin/python -m pytest -n $(WORKERS) --dist loadfile
+
+# Small figures, to see that nothing is far off; tests/bench/README.md says how to measure well.
+bench: $(READY)
+	@asterisk-conf/get-asterisk .cache/asterisk
+	@.venv/bin/python -m tests.bench.plan --calls 5000
+	@.venv/bin/python -m tests.bench.routing_cache --numbers 20000
+	@.venv/bin/python -m tests.bench.calls $(if $(AGAINST),--against "$(AGAINST)")
+
+# On the real Asterisk; some ten minutes. INSTANTS and CALLS say how many.
+chaos: export DARI_TEST_INSTANTS := $(INSTANTS)
+chaos: export DARI_TEST_CALLS := $(CALLS)
+chaos: $(READY)
+	@asterisk-conf/get-asterisk .cache/asterisk
+	@.venv/bin/python -m pytest -s tests/asterisk/calls/test_leaving.py tests/asterisk/calls/test_explain_agrees.py
 
 check: $(READY)
 	@.venv/bin/ruff check .
