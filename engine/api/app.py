@@ -14,6 +14,9 @@ from engine.api.problems import add_problems
 from engine.foundation.errors import Conflict
 from engine.foundation.tasks import Tasks
 
+_LARGEST_MESSAGE = 65_536
+"""Bytes of one WebSocket message from a browser."""
+
 
 def make_api(routers: Sequence[APIRouter]) -> FastAPI:
     """The application. It has no pages of documentation: those would load scripts from a stranger's server."""
@@ -33,7 +36,13 @@ async def serving(app: FastAPI, address: str) -> AsyncIterator[str]:
     with _listening(address) as listener:
         server = _Server(
             uvicorn.Config(
-                app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=5, ws="none"
+                app,
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                timeout_graceful_shutdown=5,
+                ws="websockets-sansio",
+                ws_max_size=_LARGEST_MESSAGE,
             )
         )
         tasks = Tasks("api")
