@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from base64 import b64decode
 from collections.abc import Mapping
 from datetime import timedelta
 from difflib import get_close_matches
@@ -150,6 +151,16 @@ class Settings(BaseSettings):
         le=120,
         description="How long the target may ring; shorter than the carriers' own no-answer time.",
     )
+    calls_at_once: int = Field(
+        default=0,
+        ge=0,
+        description="Calls that Asterisk lets in at one time; more get 503 from the dialplan at once. 0: no limit.",
+    )
+    calls_a_second: int = Field(
+        default=0,
+        ge=0,
+        description="New calls that Asterisk lets in per second; more get 503 from the dialplan. 0: no limit.",
+    )
     talk_limit: timedelta = Field(
         default=timedelta(hours=4),
         gt=timedelta(0),
@@ -162,6 +173,52 @@ class Settings(BaseSettings):
         default=20_000_000, ge=10_000, description="Size in bytes at which calls.log is rotated."
     )
     call_log_files: int = Field(default=10, ge=1, description="How many rotated call logs are kept.")
+    recording_key: str = Field(
+        default="",
+        description="Master key of all recordings, 32 bytes in base64 (`openssl rand -base64 32`); empty: the one in "
+        "DARI_HOME/recording.key, made at first start. Keep a copy elsewhere: without it no recording can be heard.",
+        repr=False,
+    )
+    recording_days: int = Field(
+        default=365,
+        ge=1,
+        le=36_500,
+        description="Days after the call for which recordings are kept: as long as call records must be at least, so "
+        "that a call and its sound go together. `dari recording term` sets another time for an account.",
+    )
+    listening: str = Field(
+        default="listen",
+        description="What `dari listen` may do, by comma: listen, whisper (the called party hears whoever listens), "
+        "barge (both parties do). Only listen, until the called party's organisation wants more for its own staff.",
+    )
+    voice: str = Field(
+        default="espeak",
+        description="Voice of texts that are spoken: espeak, polly, clova or google, or one of its voices like "
+        "polly/Jihye.",
+    )
+    espeak: str = Field(
+        default="",
+        description="espeak-ng program; empty: the system's, else the one beside the unpacked Asterisk.",
+    )
+    polly_key_id: str = Field(default="", description="Access key id for Amazon Polly; empty: not used.", repr=False)
+    polly_key: str = Field(default="", description="Secret access key for Amazon Polly.", repr=False)
+    polly_region: str = Field(default="ap-northeast-2", description="AWS region of Amazon Polly; Seoul.")
+    clova_key_id: str = Field(default="", description="Client ID for Naver CLOVA Voice; empty: not used.", repr=False)
+    clova_key: str = Field(default="", description="Client Secret for Naver CLOVA Voice.", repr=False)
+    google_key: str = Field(
+        default="", description="API key for Google Cloud Text-to-Speech; empty: not used.", repr=False
+    )
+    voice_timeout: float = Field(
+        default=10.0, gt=0, description="Seconds for which a provider of speech may be silent before it is given up."
+    )
+    agi_bind: Annotated[Address, NoDecode] = Field(
+        default=Address(""),
+        description="Address of the FastAGI door for dialplans of your own, like 127.0.0.1:4573; empty: closed. AGI "
+        "knows no password: loopback or a network of your own.",
+    )
+    agi_seconds: float = Field(
+        default=2.0, gt=0, le=30, description="Seconds within which a FastAGI request is answered or fails."
+    )
     sip_trace: bool = Field(
         default=True, description="Whether SIP messages are kept for `dari trace` (through Asterisk's HEP)."
     )
@@ -205,6 +262,11 @@ class Settings(BaseSettings):
     @classmethod
     def _host_and_port(cls, value: object) -> Address:
         return _address(value)
+
+    @field_validator("agi_bind", mode="before")
+    @classmethod
+    def _host_and_port_if_any(cls, value: object) -> Address:
+        return _address(value) if value else Address("")
 
     @field_validator("node")
     @classmethod
@@ -255,6 +317,14 @@ class Settings(BaseSettings):
                 raise ValueError(f"{network.strip()!r} is not a network like 10.0.0.0/8") from None
         return value
 
+    @field_validator("listening")
+    @classmethod
+    def _listening_modes(cls, value: str) -> str:
+        modes = [mode.strip() for mode in value.split(",")]
+        if not set(modes) <= {"listen", "whisper", "barge"}:
+            raise ValueError("must be listen, whisper or barge, by comma")
+        return ",".join(modes)
+
     @field_validator("log_level")
     @classmethod
     def _level(cls, value: str) -> str:
@@ -281,6 +351,17 @@ class Settings(BaseSettings):
         except (ArgumentError, ValueError):
             raise ValueError("must be like postgresql://user:password@host:5432/name") from None
         return url
+
+    @field_validator("recording_key")
+    @classmethod
+    def _key_of_32_bytes(cls, value: str) -> str:
+        try:
+            right = not value or len(b64decode(value, validate=True)) == 32
+        except ValueError:
+            right = False
+        if not right:
+            raise ValueError("must be 32 bytes in base64, as `openssl rand -base64 32` makes them, or empty")
+        return value
 
     @property
     def app_name(self) -> str:
@@ -313,12 +394,13 @@ class Paths:
         self.sockets = socket_folder(self.run / "sockets", "asterisk.ctl", os.getuid())
         self.engine_socket = self.sockets / "engine.sock"
         self.spool = home / "spool"  # call records on their way to the database
-        self.recordings = home / "recordings"  # YYYY/MM/DD/CALL.wav
+        self.recordings = home / "recordings"  # YYYY/MM/DD/CALL.wav.enc
         self.log = home / "log"  # calls.log, calls.jsonl, one log per part
         self.trace = home / "trace"  # SIP messages by the hour
         self.gateway = home / "gateway"  # what the sandbox gateway accepted
         self.postgres = home / "postgres"  # the embedded database
         self.secrets = home / "secrets.json"  # made at first start, mode 0600
+        self.recording_key = home / "recording.key"  # opens every recording; made at first start, mode 0600
         self.music = home / "asterisk" / "music.sqlite3"  # ringback classes, read by Asterisk at use
 
     def pid_file(self, part: str) -> Path:

@@ -7,14 +7,30 @@ from contextlib import AsyncExitStack
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.events.call_log import CallLog
+from engine.foundation.clock import Clock
 from engine.foundation.database import open_database
-from engine.settings import Settings
+from engine.prompts.music import Music
+from engine.recordings.archive import Archive
+from engine.recordings.keys import MasterKey
+from engine.settings import PRODUCT_FILES, Paths, Settings
 
 
 def database_of(settings: Settings, stack: AsyncExitStack, name: str) -> AsyncEngine:
     database = open_database(settings.database_url, settings.database_timeout, application_name=name)
     stack.push_async_callback(database.dispose)
     return database
+
+
+def archive_of(settings: Settings, database: AsyncEngine, clock: Clock) -> Archive:
+    """The recordings of this home. Raises Invalid when their master key is not known."""
+    return Archive(
+        database=database,
+        clock=clock,
+        master=MasterKey.of(settings.recording_key),
+        folder=settings.paths.recordings,
+        spool=settings.paths.asterisk_spool,
+        days=settings.recording_days,
+    )
 
 
 def call_log_of(settings: Settings, name: str, stack: AsyncExitStack) -> CallLog:
@@ -27,3 +43,8 @@ def call_log_of(settings: Settings, name: str, stack: AsyncExitStack) -> CallLog
     )
     stack.callback(call_log.close)
     return call_log
+
+
+def music_of(paths: Paths) -> Music:
+    """The ringback classes of the sounds folder."""
+    return Music(paths.music, paths.sounds, (PRODUCT_FILES / "asterisk-conf" / "music.sql").read_text())

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 
 from engine.api.app import make_api, serving
 from engine.api.health import health_router
+from engine.api.listening import listening_router
 from engine.api.receipts import receipts_router
 from engine.app.opened import database_of
 from engine.foundation.clock import SystemClock
@@ -29,6 +30,7 @@ async def run(settings: Settings) -> None:
 
         routers = [
             health_router(settings.paths.engine_socket, database_answers),
+            listening_router(settings.paths.engine_socket),
             receipts_router(database, settings.gateway_key, SystemClock()),
         ]
         await stack.enter_async_context(serving(make_api(routers), settings.http_bind))

@@ -15,7 +15,10 @@ from engine.supervisor.asterisk_checks import asterisk_checks
 from engine.supervisor.check import Check, State
 from engine.supervisor.database_checks import database_checks
 from engine.supervisor.machine_checks import machine_checks
+from engine.supervisor.recording_checks import recording_checks
 from engine.supervisor.report import database_report
+from engine.supervisor.sound_checks import sound_check
+from engine.supervisor.voice_checks import voice_check
 from engine.supervisor.wiring import connected
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -37,11 +40,12 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="One JSON object
 
 
 async def _checks(settings: Settings) -> list[Check]:
-    checks = list(machine_checks(settings))
+    checks = [*machine_checks(settings), await voice_check(settings), sound_check(settings)]
     whole = connected(settings)
     checks += await asterisk_checks(whole, own=not settings.ari_url)
     database = await database_report(whole)
-    return checks + await database_checks(whole, database, own=not settings.database_url)
+    checks += await database_checks(whole, database, own=not settings.database_url)
+    return checks + await recording_checks(whole, database)
 
 
 def _show(checks: list[Check]) -> None:

@@ -8,6 +8,7 @@ import re
 import sys
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import typer
@@ -35,12 +36,25 @@ COMMANDS = {
     "serve": Entry("engine.cli.serve", "Run one role; `dari up` does that for each.", RUN),
     "migrate": Entry("engine.cli.migrate", "Bring the database to the newest step.", RUN),
     "number": Entry("engine.cli.number", "Put numbers into service and change what they do.", SET_UP),
+    "rule": Entry("engine.cli.rule", "Say when a number treats its calls otherwise.", SET_UP),
+    "closed": Entry("engine.cli.closed", "Keep days off that rules go by.", SET_UP),
+    "holiday": Entry("engine.cli.holiday", "Keep the public holidays that rules go by.", SET_UP),
+    "group": Entry("engine.cli.group", "Keep groups of callers for rules, the blocked among them.", SET_UP),
+    "account": Entry("engine.cli.account", "Set time zone and limits of an account.", SET_UP),
+    "prompt": Entry("engine.cli.prompt", "Make announcements out of recordings, texts and music.", SET_UP),
     "trunk": Entry("engine.cli.trunk", "Name the carriers' lines: who may call in, how calls go out.", SET_UP),
     "status": Entry("engine.cli.status", "Show every part and what the engine says.", LOOK),
     "doctor": Entry("engine.cli.doctor", "Check everything and say how to mend it.", LOOK),
     "tail": Entry("engine.cli.tail", "Show what happens to calls, as it happens.", LOOK),
+    "call": Entry("engine.cli.call", "Watch live calls, place one, pause a recording.", LOOK),
     "calls": Entry("engine.cli.calls", "List call records.", LOOK),
     "messages": Entry("engine.cli.messages", "List messages sent and held back, with the reason.", LOOK),
+    "recording": Entry(
+        "engine.cli.recording", "List, export, hold and check recordings; every time is written down.", LOOK
+    ),
+    "explain": Entry("engine.cli.explain", "Say what would happen if somebody called, and let it be heard.", LOOK),
+    "replay": Entry("engine.cli.replay", "Run past calls against other rules and list what changes.", LOOK),
+    "listen": Entry("engine.cli.listen", "Hear a call that goes on now, in a browser; it is written down.", LOOK),
     "trace": Entry("engine.cli.trace", "Show one call as a ladder: its SIP messages and its steps.", LOOK),
 }
 
@@ -93,6 +107,9 @@ def main() -> None:
 
 def run(arguments: list[str]) -> int:
     """Runs one command line; the exit code. Whatever went wrong is one sentence on stderr."""
+    nowhere = Path(os.devnull)
+    sys.stdout = sys.stdout or nowhere.open("w")  # closed by whoever started us
+    sys.stderr = sys.stderr or nowhere.open("w")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal without Korean shows "?", it does not break
             stream.reconfigure(errors="replace")

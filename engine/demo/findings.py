@@ -17,6 +17,9 @@ from engine.foundation.database import transaction
 from engine.foundation.errors import GaveUp
 from engine.messages.model import Message, Status
 from engine.messages.search import messages
+from engine.recordings.archive import Archive
+from engine.recordings.model import Reader
+from engine.recordings.playback import export, recordings_of
 from engine.sandbox import ear
 from engine.sandbox.ear import Heard
 from engine.sandbox.leg import Leg
@@ -74,19 +77,28 @@ async def decided_message(database: AsyncEngine, record: CallRecord) -> Message 
             await asyncio.sleep(_LOOK_EVERY)
 
 
-async def find_out(database: AsyncEngine, placed: Placed, sounds: Path, recordings: Path) -> Finding:
-    """Waits until everything about the call is written, listens to its telephones, and judges."""
-    record = await recorded_call(database, placed)
-    message = await decided_message(database, record)
-    recording = recordings / record.recording if record.recording else None
-    if recording:
-        async with _patience(f"the recording {recording} did not come"):
-            while not recording.exists():  # noqa: ASYNC110 - another process makes it
-                await asyncio.sleep(_LOOK_EVERY)
+async def find_out(archive: Archive, placed: Placed, sounds: Path, exported: Path) -> Finding:
+    """Waits until everything about the call is written, listens to its telephones, and judges.
+
+    Its recording, if it has one, is written to `exported`.
+    """
+    record = await recorded_call(archive.database, placed)
+    message = await decided_message(archive.database, record)
+    recording = await _exported(archive, record, exported) if record.recording else None
     heard = await asyncio.to_thread(listen, placed.caller, sounds)
     target_heard = await asyncio.to_thread(listen, placed.target, sounds) if placed.target else []
     wrong = list(_wrong(placed, record, message, heard, target_heard, recording))
     return Finding(placed, record, message, heard, target_heard, recording, wrong)
+
+
+async def _exported(archive: Archive, record: CallRecord, file: Path) -> Path:
+    """The recording of a call as a WAV file, when it is kept. Raises GaveUp."""
+    async with _patience(f"the recording of call {record.call_id} did not come"):
+        while not (kept := await recordings_of(archive, record.call_id)):  # noqa: ASYNC110 - another process makes it
+            await asyncio.sleep(_LOOK_EVERY)
+    reader = Reader(who="demo", account_id=kept[0].account_id, reason="the demo shows its own call")
+    await export(archive, reader, record.call_id, kept[0].kind, file)
+    return file
 
 
 def listen(leg: Leg, sounds: Path) -> list[Heard]:

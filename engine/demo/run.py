@@ -10,21 +10,25 @@ from contextlib import aclosing
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from engine.app.opened import archive_of
+from engine.calls.control_client import known_number
 from engine.cdr.model import Result
 from engine.demo.findings import Finding, decided_message, find_out, recorded_call
-from engine.demo.shop import open_shop
+from engine.demo.shop import LEAFLET, ORDERS, open_shop
 from engine.demo.six_calls import Placed, place_six
 from engine.events.call_log import CallEvent
 from engine.events.call_log_reader import follow
+from engine.foundation.clock import SystemClock
 from engine.foundation.database import open_database, transaction
 from engine.foundation.errors import DariError, GaveUp
 from engine.foundation.tasks import Tasks
+from engine.numbers.inventory import find
 from engine.sandbox.carrier import Carrier
 from engine.settings import Settings
 from engine.supervisor.foreground import up
 from engine.supervisor.parts import Say
 
-_TRUNK_LOOKS, _TRUNK_LOOKS_EVERY = 200, 0.05
+_LOOKS, _LOOKS_EVERY = 200, 0.05
 _LAST_LINES = 0.5  # seconds that the last lines of the log get to be shown
 
 
@@ -69,12 +73,14 @@ async def _six_calls(settings: Settings, say: Say, show_event: Callable[[CallEve
             async with transaction(database) as connection:
                 await open_shop(connection, carrier_ip, f"sip:{carrier_ip}:{carrier.address[1]}")
             await _trunk_is_known(carrier)
+            await _numbers_are_known(settings, database)
             say("demo: a shop with two 050 numbers, a carrier with telephones; six calls")
             tasks.start("lines", _show_lines(settings, show_event))
             paths = settings.paths
+            archive = archive_of(settings, database, SystemClock())
             findings = await place_six(
                 carrier,
-                lambda call: find_out(database, call, paths.sounds, paths.recordings),
+                lambda call: find_out(archive, call, paths.sounds, paths.home / "demo-recording.wav"),
                 lambda call: _message_is_out(database, call),
             )
             await asyncio.sleep(_LAST_LINES)
@@ -91,11 +97,23 @@ def _new_address() -> str:
 
 async def _trunk_is_known(carrier: Carrier) -> None:
     """Waits until Asterisk takes calls from the carrier: its trunk was written a moment ago."""
-    for _ in range(_TRUNK_LOOKS):
+    for _ in range(_LOOKS):
         if await carrier.is_known():
             return
-        await asyncio.sleep(_TRUNK_LOOKS_EVERY)
+        await asyncio.sleep(_LOOKS_EVERY)
     raise GaveUp("Asterisk does not take calls from the demo's carrier; see log/engine.log in DARI_HOME")
+
+
+async def _numbers_are_known(settings: Settings, database: AsyncEngine) -> None:
+    """Waits until the engine goes by the shop's numbers as they were written a moment ago."""
+    async with transaction(database) as connection:
+        written = [await find(connection, number) for number in (ORDERS, LEAFLET)]
+    for _ in range(_LOOKS):
+        known = [await known_number(settings.paths.engine_socket, number.number) for number in written]
+        if known == written:
+            return
+        await asyncio.sleep(_LOOKS_EVERY)
+    raise GaveUp("the engine does not know the demo's numbers; see log/engine.log in DARI_HOME")
 
 
 async def _message_is_out(database: AsyncEngine, call: Placed) -> None:

@@ -13,6 +13,7 @@ from engine.foundation.phone_number import PhoneNumber
 from engine.numbers import inventory
 from engine.numbers.inventory import NumberChange
 from engine.numbers.model import NumberKind, ServiceNumber
+from engine.numbers.treatment import RecordMode, Treatment, Whisper
 from engine.trunks import registry
 from engine.trunks.model import Trunk
 from engine.trunks.registry import TrunkChange
@@ -40,18 +41,17 @@ async def open_shop(connection: AsyncConnection, carrier_ip: str, carrier_contac
         kind=NumberKind.VIRTUAL,
         account_id=account.id,
         target=KITCHEN,
-        ringback="demo/ringback",
-        whisper="demo/whisper",
-        record=True,
+        treatment=Treatment(
+            ringback=("demo/ringback",), whisper=Whisper(sound="demo/whisper"), recording=RecordMode.ALWAYS
+        ),
         callback=_MESSAGE,
         sender=KITCHEN,
         repeat_window_days=7,
         min_talk_seconds=1,
     )
     await _number(connection, orders)
-    leaflet = msgspec.structs.replace(
-        orders, number=LEAFLET, target=COUNTER, whisper="demo/whisper-short", record=False, ring_seconds=4
-    )
+    short = Treatment(ringback=("demo/ringback",), whisper=Whisper(sound="demo/whisper-short"), ring_seconds=4)
+    leaflet = msgspec.structs.replace(orders, number=LEAFLET, target=COUNTER, treatment=short)
     await _number(connection, leaflet)
 
 
@@ -67,7 +67,7 @@ async def _number(connection: AsyncConnection, wanted: ServiceNumber) -> None:
         await inventory.add(connection, wanted)
         return
     changes = {name: value for name, value in msgspec.structs.asdict(wanted).items() if name in _CHANGEABLE}
-    await inventory.change(connection, wanted.number, NumberChange(**changes))
+    await inventory.change(connection, wanted.number, NumberChange(**changes, clear=Treatment.__struct_fields__))
 
 
 _CHANGEABLE = frozenset(NumberChange.__struct_fields__)

@@ -85,6 +85,8 @@ def _space(settings: Settings) -> Iterator[Check]:
 
 
 def _asterisk_program(settings: Settings) -> Check:
+    if read_pid_file(settings.paths.pid_file("asterisk")):
+        return ok("asterisk program", "runs")
     try:
         program = program_of(settings)
     except DariError as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import os
 import secrets
 from contextlib import suppress
@@ -32,27 +34,65 @@ def load_secrets(path: Path) -> Secrets:
     return _read(path)
 
 
+def load_recording_key(path: Path, recordings: Path) -> str:
+    """The master key of recordings in `path`, 32 bytes in base64, made now if there is none yet.
+
+    Not among the other secrets: those are made anew when their file is damaged or lost, this one must not be. Raises
+    Invalid for a damaged key, and for a lost one while there are `recordings` that only it opens.
+    """
+    try:
+        return _read_key(path)
+    except FileNotFoundError:
+        if next(recordings.rglob("*.enc"), None) is not None:
+            raise Invalid(
+                f"{path} is missing, and {recordings} holds recordings that nothing else opens; put it back from your "
+                "copy, or move those recordings away"
+            ) from None
+        _put(path, base64.b64encode(secrets.token_bytes(32)) + b"\n")
+    return _read_key(path)
+
+
 def _read(path: Path) -> Secrets:
     try:
-        content = path.read_bytes()
-        if path.stat().st_mode & 0o077:
-            path.chmod(0o600)
-        return msgspec.json.decode(content, type=Secrets)
-    except PermissionError:
-        raise Invalid(f"{path} cannot be read by this user; run dari as the user who made it") from None
-    except NotADirectoryError:
-        raise Invalid(f"{path} cannot be: {path.parent} is a file; set DARI_HOME to a folder") from None
+        return msgspec.json.decode(_content(path), type=Secrets)
     except msgspec.DecodeError:
         raise Invalid(f"{path} is damaged; run `dari down`, delete the file and run `dari up` again") from None
 
 
+def _read_key(path: Path) -> str:
+    key = _content(path).strip()
+    try:
+        right = len(base64.b64decode(key, validate=True)) == 32
+    except binascii.Error:
+        right = False
+    if not right:
+        raise Invalid(f"{path} is damaged; put your copy of it back: without it no recording can be heard")
+    return key.decode()
+
+
+def _content(path: Path) -> bytes:
+    """Of a file that is for its owner only. Raises FileNotFoundError, Invalid."""
+    try:
+        content = path.read_bytes()
+        if path.stat().st_mode & 0o077:
+            path.chmod(0o600)
+        return content
+    except PermissionError:
+        raise Invalid(f"{path} cannot be read by this user; run dari as the user who made it") from None
+    except NotADirectoryError:
+        raise Invalid(f"{path} cannot be: {path.parent} is a file; set DARI_HOME to a folder") from None
+
+
 def _make(path: Path) -> None:
-    """Writes fresh secrets aside and links them into place: of two who start at once one wins whole."""
-    fresh = Secrets(*(secrets.token_urlsafe(32) for _ in range(3)))
+    _put(path, msgspec.json.encode(Secrets(*(secrets.token_urlsafe(32) for _ in range(3)))))
+
+
+def _put(path: Path, content: bytes) -> None:
+    """Writes aside and links into place: of two who start at once one wins whole."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with NamedTemporaryFile(dir=path.parent, prefix=".secrets-") as aside:  # mode 0600
-            aside.write(msgspec.json.encode(fresh))
+            aside.write(content)
             aside.flush()
             os.fsync(aside.fileno())
             with suppress(FileExistsError):

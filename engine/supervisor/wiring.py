@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from engine.settings import Address, Settings
 from engine.supervisor.ports import Ports, read_ports
 from engine.supervisor.postgres import Embedded
-from engine.supervisor.secrets import load_secrets
+from engine.supervisor.secrets import load_recording_key, load_secrets
 
 _PASSED_ON = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "PYTHONPATH")
-_SECRET = frozenset({"DARI_ARI_PASSWORD", "DARI_AMI_PASSWORD", "DARI_GATEWAY_KEY"})
+_SECRET = frozenset({"DARI_ARI_PASSWORD", "DARI_AMI_PASSWORD", "DARI_GATEWAY_KEY", "DARI_RECORDING_KEY"})
 
 
 def connected(settings: Settings) -> Settings:
@@ -65,6 +65,8 @@ def _addresses(settings: Settings, ports: Ports) -> dict[str, object]:
             "ami_address": f"{ports.host}:{ports.ami}",
             "ami_password": secrets.ami,
         }
+    if not settings.recording_key:
+        changes["recording_key"] = load_recording_key(settings.paths.recording_key, settings.paths.recordings)
     if not settings.gateway_url:
         changes |= {"gateway_url": f"http://{ports.host}:{ports.gateway}", "gateway_key": secrets.gateway}
     return changes

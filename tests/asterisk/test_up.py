@@ -63,7 +63,9 @@ async def test_doctor_finds_nothing_bad(home: Home, up: Up) -> None:
     checks = [json.loads(line) for line in output.splitlines()]
     assert [check for check in checks if check["state"] == "bad"] == []
     assert code == 0, errors
-    assert {"asterisk", "asterisk modules", "manager", "sounds", "recordings", "tables"} <= {c["name"] for c in checks}
+    assert {"asterisk", "asterisk modules", "manager", "sounds", "recordings", "tables", "recording key", "voice"} <= {
+        check["name"] for check in checks
+    }
 
 
 async def test_draining_is_told_and_undone(home: Home, up: Up) -> None:

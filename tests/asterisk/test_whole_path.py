@@ -72,10 +72,16 @@ async def test_an_answered_call_is_written_down_as_the_telephones_have_it(
 
 
 async def test_its_recording_is_stereo_with_the_caller_left_and_as_long_as_the_talk(
-    shop: RunningShop, record: dict[str, Any]
+    shop: RunningShop, record: dict[str, Any], tmp_path: Path
 ) -> None:
-    file = shop.home.folder / "recordings" / record["recording"]
-    await eventually(file.exists)
+    file = tmp_path / "talk.wav"
+
+    async def is_kept() -> bool:
+        code, _, _ = await shop.home.run("recording", "export", record["call_id"], str(file), "--reason", "a test")
+        return code == 0
+
+    await eventually(is_kept)
+    assert len(list((shop.home.folder / "recordings").rglob(f"{record['call_id']}.wav.enc"))) == 1
     with wave.open(str(file), "rb") as sound:
         assert (sound.getnchannels(), sound.getframerate(), sound.getsampwidth()) == (2, 8000, 2)
         assert sound.getnframes() / 8000 == pytest.approx(record["talk_seconds"], abs=1.0)

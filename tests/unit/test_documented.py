@@ -6,9 +6,10 @@ import re
 from pathlib import Path
 
 import pytest
-from fastapi.routing import APIRoute
+from fastapi.routing import APIRoute, APIWebSocketRoute
 
 from engine.api.health import health_router
+from engine.api.listening import listening_router
 from engine.api.receipts import receipts_router
 from engine.cli.main import COMMANDS
 from engine.settings import Settings
@@ -47,9 +48,13 @@ def test_each_route_is_in_the_readme() -> None:
     routers = [
         health_router(Path("/nowhere"), None),  # type: ignore[arg-type]
         receipts_router(None, "key", None),  # type: ignore[arg-type]
+        listening_router(Path("/nowhere")),
     ]
     for router in routers:
         for route in router.routes:
+            if isinstance(route, APIWebSocketRoute):
+                assert f"WebSocket `{route.path}`" in README
+                continue
             assert isinstance(route, APIRoute)
             for method in route.methods or ():
                 assert f"`{method} {route.path}`" in README

@@ -142,8 +142,9 @@ def test_a_password_file_left_open_is_closed(tmp_path: Path) -> None:
 
 
 def test_nothing_is_baked_in(tmp_path: Path) -> None:
-    """Every template but the values: no path, no address, no port."""
-    for template in [*(PRODUCT_FILES / "asterisk-conf").glob("*.conf"), *(PRODUCT_FILES / "dialplan").glob("*.conf")]:
+    """Every template but the values: no path, no address, no port. Examples are for an operator's own Asterisk."""
+    templates = [*(PRODUCT_FILES / "asterisk-conf").glob("*.conf"), *(PRODUCT_FILES / "dialplan").glob("*.conf")]
+    for template in (path for path in templates if not path.name.startswith("example-")):
         for line in template.read_text().splitlines():
             said = "" if line.lstrip().startswith(";") else line
             assert not re.search(r"\d+\.\d+\.\d+\.\d+|(?<![\w}])/[a-z]|\b(5060|8088|5038|9060)\b", said), (

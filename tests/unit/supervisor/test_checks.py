@@ -6,12 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from engine.settings import Settings, read_settings
+from engine.prompts.catalogue import install, path_of
+from engine.settings import PRODUCT_FILES, Settings, read_settings
 from engine.supervisor import machine_checks
 from engine.supervisor.asterisk_checks import asterisk_checks, version_check
-from engine.supervisor.check import Check, State
+from engine.supervisor.check import Check, State, ok
 from engine.supervisor.database_checks import database_checks
+from engine.supervisor.recording_checks import recording_checks
 from engine.supervisor.report import DatabaseReport
+from engine.supervisor.sound_checks import sound_check
+from engine.supervisor.voice_checks import voice_check
 
 HOST = os.environ.get("DARI_TEST_ADDRESS", "127.0.0.1")
 
@@ -101,3 +105,70 @@ async def test_an_old_database_and_missing_tables_are_bad(database_url: str, tmp
     assert checks["database"].state is checks["tables"].state is State.BAD
     assert checks["tables"].mend == "run `dari migrate`"
     assert checks["database clock"].state is State.OK
+
+
+def speaker(folder: Path, does: str) -> str:
+    """A program in espeak-ng's place."""
+    file = folder / "speaker"
+    file.write_text(f"#!/bin/sh\n{does}\n")
+    file.chmod(0o755)
+    return str(file)
+
+
+async def test_the_voice_of_this_machine_says_a_word(tmp_path: Path) -> None:
+    check = await voice_check(settings(tmp_path, voice="espeak/ko+f2", voice_timeout=60.0))
+    assert check.state is State.OK, check
+    assert check.found.startswith("espeak/ko+f2 by /")
+    assert not (tmp_path / "sounds").exists()
+
+
+@pytest.mark.parametrize(
+    ("does", "found"), [("exit 3", "failed (exit code 3)"), ("exec sleep 60", "not done within 0.5 s")]
+)
+async def test_a_voice_that_does_not_speak_is_bad(tmp_path: Path, does: str, found: str) -> None:
+    check = await voice_check(settings(tmp_path, espeak=speaker(tmp_path, does), voice_timeout=0.5))
+    assert check.state is State.BAD
+    assert found in check.found
+    assert check.mend
+
+
+async def test_a_missing_espeak_is_bad_and_how_to_get_it_is_told(tmp_path: Path) -> None:
+    check = await voice_check(settings(tmp_path, espeak="/no/espeak-ng"))
+    assert (check.state, check.found) == (State.BAD, "there is no /no/espeak-ng: no text is spoken")
+    assert check.mend.startswith("install the package espeak-ng, or run `asterisk-conf/get-asterisk ")
+
+
+async def test_a_voice_whose_key_is_not_set_is_bad_and_one_whose_key_is_set_is_not_tried(tmp_path: Path) -> None:
+    check = await voice_check(settings(tmp_path, voice="google"))
+    assert check.state is State.BAD
+    assert "DARI_VOICE" in check.mend
+    check = await voice_check(settings(tmp_path, voice="google", google_key="key", espeak="/no/espeak-ng"))
+    assert (check.state, check.found.partition("/")[0]) == (State.OK, "google")
+
+
+@pytest.mark.parametrize("step", ["", "0001"])
+async def test_recordings_are_not_asked_for_before_the_tables_are_there(tmp_path: Path, step: str) -> None:
+    for report in (DatabaseReport(answers=False), DatabaseReport(answers=True, version="18.1", step=step)):
+        assert await recording_checks(settings(tmp_path), report) == []
+
+
+def test_the_sounds_that_ship_are_all_there_or_the_missing_are_named(tmp_path: Path) -> None:
+    chosen = settings(tmp_path)
+    assert sound_check(chosen).state is State.WARN
+    assert "dari up" in sound_check(chosen).mend
+    install(PRODUCT_FILES / "prompts", chosen.paths.sounds)
+    assert sound_check(chosen) == ok("shipped sounds", sound_check(chosen).found)
+    assert f"all {len(list((PRODUCT_FILES / 'prompts/sounds').glob('*/*.wav')))} that ship" in sound_check(chosen).found
+    path_of("ko/store-info-notice", chosen.paths.sounds).with_suffix(".alaw").unlink()
+    check = sound_check(chosen)
+    assert check.state is State.BAD
+    assert "1 of " in check.found
+    assert "ko/store-info-notice" in check.found
+    assert "dari up" in check.mend
+
+
+def test_none_of_the_sounds_is_bad_where_calls_already_come(tmp_path: Path) -> None:
+    chosen = settings(tmp_path, ari_url="http://127.0.0.1:1")
+    check = sound_check(chosen)
+    assert check.state is State.BAD
+    assert "…" in check.found

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import os
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from engine.foundation.errors import Invalid
-from engine.supervisor.secrets import load_secrets
+from engine.supervisor.secrets import load_recording_key, load_secrets
 
 
 def test_secrets_are_made_once_for_their_owner_only(tmp_path: Path) -> None:
@@ -71,3 +72,33 @@ def test_a_file_of_another_user_is_refused(tmp_path: Path) -> None:
     refused = subprocess.run([sys.executable, "-c", script, file], capture_output=True, text=True, check=False)
     assert "Invalid" in refused.stderr
     assert "run dari as the user who made it" in refused.stderr
+
+
+def test_the_key_of_recordings_is_made_once_for_its_owner_only(tmp_path: Path) -> None:
+    file = tmp_path / "home" / "recording.key"
+    with ThreadPoolExecutor(8) as pool:
+        made = set(pool.map(load_recording_key, [file] * 8, [tmp_path / "recordings"] * 8))
+    assert made == {load_recording_key(file, tmp_path / "recordings")}
+    assert len(base64.b64decode(made.pop())) == 32
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert load_recording_key(tmp_path / "another", tmp_path / "recordings") != load_recording_key(
+        file, tmp_path / "recordings"
+    )
+
+
+@pytest.mark.parametrize("content", ["", "short", "ü" * 44])
+def test_a_damaged_key_of_recordings_is_never_made_anew(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "recording.key"
+    file.write_text(content)
+    with pytest.raises(Invalid, match=r"recording\.key is damaged; put your copy of it back"):
+        load_recording_key(file, tmp_path / "recordings")
+    assert file.read_text() == content
+
+
+def test_a_lost_recording_key_is_not_made_anew_beside_recordings_that_only_it_opens(tmp_path: Path) -> None:
+    recordings = tmp_path / "recordings"
+    (recordings / "2026").mkdir(parents=True)
+    (recordings / "2026" / "call.wav.enc").touch()
+    with pytest.raises(Invalid, match="put it back"):
+        load_recording_key(tmp_path / "recording.key", recordings)
+    assert not (tmp_path / "recording.key").exists()

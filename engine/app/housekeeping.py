@@ -1,0 +1,60 @@
+"""What has to be looked after now and then, whether or not there are calls."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from engine.app.opened import music_of
+from engine.foundation.clock import Clock
+from engine.foundation.database import transaction
+from engine.numbers.sound_names import sounds_of
+from engine.prompts.catalogue import sweep
+from engine.prompts.library import sounds_in_use
+from engine.recordings.archive import Archive
+from engine.recordings.check import compare
+from engine.recordings.retention import sweep as delete_expired
+from engine.routing.book import seed_holidays, treatments
+from engine.routing.plan import STANDARD_RINGBACK
+from engine.settings import Paths
+
+log = structlog.get_logger(__name__)
+
+
+async def seed_this_and_next_year(database: AsyncEngine, clock: Clock) -> None:
+    """The public holidays of this year and the next are there; temporary ones are entered by hand."""
+    year = clock.now().year
+    async with transaction(database) as connection:
+        new, gone = await seed_holidays(connection, (year, year + 1))
+    if new or gone:
+        log.info("public holidays were brought up to date", new=new, gone=gone)
+
+
+async def sweep_sounds(database: AsyncEngine, paths: Paths, clock: Clock) -> None:
+    """Removes sounds and ringback folders that nothing names any more, after their time of grace."""
+    used = {STANDARD_RINGBACK}
+    lists: set[str | tuple[str, ...]] = {(STANDARD_RINGBACK,)}
+    async with transaction(database) as connection:
+        used |= await sounds_in_use(connection)
+        async for treatment in treatments(connection):
+            used.update(filter(None, sounds_of(treatment)))
+            if treatment.ringback:
+                lists.add(treatment.ringback)
+    folders = await asyncio.to_thread(music_of(paths).sweep, lists, clock.now())
+    sounds = await asyncio.to_thread(sweep, paths.sounds, used, clock.now())
+    if sounds or folders:
+        log.info("unused sounds were removed", sounds=sounds, ringbacks=folders)
+
+
+async def delete_recordings(archive: Archive) -> None:
+    """Recordings whose time is over go."""
+    if done := await delete_expired(archive):
+        log.info("recordings were deleted after their time", recordings=done)
+
+
+async def compare_recordings(archive: Archive) -> None:
+    """Recordings and their files agree, or somebody is told."""
+    for finding in (await compare(archive)).open:
+        log.error("a recording needs a look", trouble=finding.trouble.value, file=finding.file, why=finding.detail)
