@@ -135,7 +135,7 @@ class RoutingCache:
                 await self._load_number(connection, PhoneNumber(changed))
             else:
                 await self._load_account(connection, UUID(changed))
-        self._changed.set()
+            self._changed.set()  # with the change itself: whoever is stopped after it still writes the snapshot
 
     async def _load_number(self, connection: AsyncConnection, number: PhoneNumber) -> None:
         found = await look_up(connection, number)

@@ -486,7 +486,11 @@ async def test_listener_gets_frames_beside_the_call(world: World) -> None:
     assert members == {talk: {channel, target}, beside: {spy, media}}
     await line.close()
     await world.inbox.next(StasisEnd, media)
-    assert media not in {one.id for one in await world.ari.channels()}
+
+    async def gone() -> bool:
+        return media not in {one.id for one in await world.ari.channels()}
+
+    await eventually(gone)
     await world.hung_up(spy)
     await world.ari.destroy_bridge(beside)
     await caller.hang_up()
