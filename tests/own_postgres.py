@@ -25,7 +25,7 @@ class OwnPostgres:
     async def start(self) -> Process:
         await self.embedded.prepare()
         process = start_process("test database", self.embedded.command(), dict(os.environ), self.log)
-        await self.embedded.ready(30.0)
+        await self.embedded.ready(120.0)
         return process
 
     async def kill(self, process: Process) -> None:
