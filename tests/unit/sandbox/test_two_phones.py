@@ -158,7 +158,7 @@ async def test_a_cancel_that_crosses_the_answer_hangs_up() -> None:
         await (await shop.next_call()).answered()
         await caller.cancel()
         assert caller.final_code == 200
-        assert names(caller, Direction.SENT)[-1] == "BYE"
+        await eventually(lambda: names(caller, Direction.SENT)[-1] == "BYE")
         await shop.calls[0].ended()
         assert not shop.calls[0].cancelled
 
