@@ -328,7 +328,7 @@ async def test_requests_within_a_call_are_answered_as_they_should() -> None:
         assert codes["OPTIONS"] == 200
         assert codes["INFO"] == 405
         assert codes["INVITE"] == 200
-        assert caller.recording.packets > 0
+        await eventually(lambda: caller.recording.packets > 0)
         target._send(target._request("ACK"), target._hop)
 
 
