@@ -190,7 +190,7 @@ def _was_answered(call: Call, bridge: events.Bridge) -> None:
     call.notes.begin(StepKind.CONNECT, (Side.CALLER, Side.TARGET)).began = then
     call.notes.answered = then
     if (call.board.monitor / f"{call.id}.raw").exists():
-        call.notes.recording = f"{call.notes.arrival.arrived_at:%Y/%m/%d}/{call.id}.wav"
+        call.notes.recording = call.notes.file(".wav")
         call.notes.begin(StepKind.RECORDING, (Side.CALLER, Side.TARGET)).began = then
 
 

@@ -13,7 +13,7 @@ from engine.foundation.phone_number import NumberClass, PhoneNumber, check_targe
 from engine.numbers.message_template import checked_template
 from engine.numbers.model import NumberKind, ServiceNumber
 from engine.numbers.sound_names import is_sound, may_be_prompt, named_prompt
-from engine.numbers.treatment import Fallback, Limits, Target, TargetOrder, Then, Treatment, Whisper
+from engine.numbers.treatment import WHISPER_FACTS, Fallback, Limits, Target, TargetOrder, Then, Treatment, Whisper
 
 _KINDS = {
     NumberClass.VIRTUAL: (NumberKind.VIRTUAL,),
@@ -36,8 +36,7 @@ _MOST_FALLBACKS = 10
 _LONGEST_LABEL = 40
 _LONGEST_WHISPER = 200
 _FACT = re.compile(r"\{[^{}]*\}|[{}]")
-FACTS = ("{count_this_week}", "{last_talk}", "{label}")
-"""What a whisper's text may hold; filled in for each call."""
+_WHISPER_FACTS = tuple(f"{{{fact}}}" for fact in WHISPER_FACTS)
 
 
 def kind_of(number: PhoneNumber) -> NumberKind:
@@ -186,8 +185,8 @@ def _check_whisper(whisper: Whisper) -> None:
     if not whisper.text.strip() or not _printable(whisper.text, _LONGEST_WHISPER):
         raise Invalid(f"whisper: the text must be 1 to {_LONGEST_WHISPER} printable characters")
     for fact in _FACT.findall(whisper.text):
-        if fact not in FACTS:
-            raise Invalid(f"whisper: {fact} is none of the facts that can be filled in: {', '.join(FACTS)}")
+        if fact not in _WHISPER_FACTS:
+            raise Invalid(f"whisper: {fact} is none of the facts that can be filled in: {', '.join(_WHISPER_FACTS)}")
 
 
 def _check_sounds(field: str, sounds: Sequence[str]) -> None:

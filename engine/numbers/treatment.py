@@ -12,6 +12,15 @@ import msgspec
 
 from engine.foundation.phone_number import PhoneNumber
 
+COUNT_THIS_WEEK = "count_this_week"
+"""How many calls of this caller the week has seen, this one included: 세 번째. Weeks begin on Monday."""
+LAST_TALK = "last_talk"
+"""The day on which this caller was last talked to: 11월 14일."""
+LABEL = "label"
+"""Where calls to the number come from: 배달앱."""
+WHISPER_FACTS = (COUNT_THIS_WEEK, LAST_TALK, LABEL)
+"""What a whisper's text may hold, each in braces; filled in for each call."""
+
 
 class TargetOrder(Enum):
     """In which order several targets ring."""
@@ -94,7 +103,7 @@ class Whisper(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=
 
     sound: str | None = None
     text: str | None = None
-    """May hold {count_this_week}, {last_talk} and {label}: filled in for each call."""
+    """May hold WHISPER_FACTS."""
 
 
 class ConsentOffer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):

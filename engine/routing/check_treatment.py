@@ -7,7 +7,7 @@ from collections.abc import Container, Iterator
 from dataclasses import dataclass
 
 from engine.numbers.sound_names import named_prompt, prompts_of, sounds_of
-from engine.numbers.treatment import Failure, RecordMode, Target, TargetOrder, Then, Treatment
+from engine.numbers.treatment import LABEL, Failure, RecordMode, Target, TargetOrder, Then, Treatment
 from engine.routing.finding import Finding, Oddity, Severity, finding
 from engine.routing.model import Line, Rule
 
@@ -197,7 +197,7 @@ def _ringing(treated: _Treated) -> Iterator[Finding]:
 
 def _whisper(treated: _Treated) -> Iterator[Finding]:
     whisper = treated.said.whisper
-    if whisper is None or not whisper.text or "label" not in _FACT.findall(whisper.text):
+    if whisper is None or not whisper.text or LABEL not in _FACT.findall(whisper.text):
         return
     labels = [treated.said.label, treated.standing.label, *(rule.treatment.label for rule in treated.line.rules)]
     if not any(labels):

@@ -14,7 +14,7 @@ from engine.foundation.database import transaction
 from engine.foundation.errors import DariError
 from engine.foundation.phone_number import PhoneNumber
 from engine.foundation.tasks import Tasks
-from engine.numbers.treatment import TargetOrder, Treatment
+from engine.numbers.treatment import COUNT_THIS_WEEK, LAST_TALK, TargetOrder, Treatment
 from engine.routing.load import LoadBook
 from engine.routing.model import Line, PastCall
 
@@ -27,7 +27,7 @@ MOST = 50
 
 _UNASKED_AFTER_MISS = 1.0  # seconds in which no call waits for a database that has just not answered
 _AT_ONCE = 4  # questions without an answer yet: a database that hangs holds no more of our connections
-_FACTS = ("{count_this_week}", "{last_talk}")
+_FACTS = tuple(f"{{{fact}}}" for fact in (COUNT_THIS_WEEK, LAST_TALK))
 
 
 class CallHistory:

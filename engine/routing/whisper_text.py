@@ -11,18 +11,10 @@ from datetime import datetime, time, timedelta
 from functools import lru_cache
 
 from engine.foundation.placeholders import filled
-from engine.numbers.treatment import Treatment, Whisper
+from engine.numbers.treatment import COUNT_THIS_WEEK, LABEL, LAST_TALK, Treatment, Whisper
 from engine.routing.call_plan import WhisperPlan
 from engine.routing.model import History
 from engine.routing.opening import Situation
-
-COUNT_THIS_WEEK = "count_this_week"
-"""How many calls of this caller the week has seen, this one included: 세 번째. Weeks begin on Monday."""
-LAST_TALK = "last_talk"
-"""The day on which this caller was last talked to: 11월 14일."""
-LABEL = "label"
-"""Where calls to the number come from: 배달앱."""
-FACTS = (COUNT_THIS_WEEK, LAST_TALK, LABEL)
 
 _PART = re.compile(r"\[[^\[\]]*\]|[^\[\],.!?]+[,.!?]*|.", re.DOTALL)
 _FACT = re.compile(r"\{([^{}]*)\}")

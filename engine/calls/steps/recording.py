@@ -161,7 +161,7 @@ class Recording:
             return
         self._running = True
         call.notes.recording_reason = ""
-        call.notes.recording = f"{call.notes.arrival.arrived_at:%Y/%m/%d}/{call.id}.wav"
+        call.notes.recording = call.notes.file(".wav")
         call.notes.tell(CallEventKind.RECORDING)
 
 

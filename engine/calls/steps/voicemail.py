@@ -56,7 +56,7 @@ async def _record(call: Call) -> bool:
 
 def keep_message(call: Call) -> None:
     """What the caller leaves is kept with the call."""
-    call.notes.voicemail = f"{call.notes.arrival.arrived_at:%Y/%m/%d}/{call.id}.voicemail.wav"
+    call.notes.voicemail = call.notes.file(".voicemail.wav")
 
 
 def spooled_message(call: Call) -> Path:
