@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from datetime import UTC, date, datetime
 from uuid import UUID
 
@@ -104,8 +105,10 @@ def _month(instant: datetime) -> date:
 
 
 async def get(connection: AsyncConnection, call_id: UUID) -> CallRecord:
-    """The record of a call. Raises NotFound."""
-    row = (await connection.execute(select(calls).where(_is(call_id)))).mappings().one_or_none()
+    """The record of a call. Raises NotFound, also for an id of another kind than ours, which may tell no instant."""
+    row = None
+    with suppress(ValueError):  # an id of another kind than ours may name an instant that there is not
+        row = (await connection.execute(select(calls).where(_is(call_id)))).mappings().one_or_none()
     if row is None:
         raise NotFound(f"call {call_id}: there is no record of it")
     return from_row(row)

@@ -85,6 +85,8 @@ async def test_a_call_is_found_by_its_id_or_the_end_of_it(database: AsyncEngine)
             await search.find(connection, str(missing))
         with pytest.raises(NotFound):
             await search.find(connection, str(missing)[-8:])
+        with pytest.raises(NotFound):  # not an id of ours: its instant would be after the year 9999
+            await search.find(connection, "ffffffff-ffff-4fff-bfff-ffffffffffff")
         with pytest.raises(Invalid):
             await search.find(connection, "yesterday's")
 
