@@ -61,6 +61,12 @@ class Desk:
             variables=counted_on(trunk),
         )
 
+    async def bring_together(self, bridge: str, calls: int) -> None:
+        """Puts the calls that came into one bridge, when it has seen that all of them are answered."""
+        await eventually(lambda: len(self.answered) >= calls)
+        await self.ari.create_bridge(bridge)
+        await self.ari.add_to_bridge(bridge, *self.answered)
+
     async def end_of(self, leg: str) -> tuple[int, int]:
         """Q.850 cause and SIP code with which a leg ended, when it does."""
         await eventually(lambda: leg in self.ended)

@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 
 import msgspec
 
-from engine.asterisk.commands import Ari
 from engine.asterisk.manager import Manager
 from engine.foundation.tasks import Tasks
 from engine.sandbox.carrier import Carrier
@@ -83,15 +82,14 @@ async def test_a_registration_that_is_refused_is_down(
 
 
 async def test_trunks_come_change_and_go_while_a_call_on_another_goes_on(
-    desk: Desk, ari: Ari, asterisk: RunningAsterisk, manager: Manager, first: Carrier
+    desk: Desk, asterisk: RunningAsterisk, manager: Manager, first: Carrier
 ) -> None:
     await manager.connect()
     provisioning = TrunkProvisioning(asterisk.etc, asterisk.settings.rtp_address, manager.reload)
     one, other = await first.call(NUMBER, tone=700), await first.call(NUMBER, tone=1100)
     await one.answered()
     await other.answered()
-    await ari.create_bridge("talk")
-    await ari.add_to_bridge("talk", *desk.answered)
+    await desk.bring_together("talk", 2)
 
     async def goes_on() -> None:
         since = time.monotonic()

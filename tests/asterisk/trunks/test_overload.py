@@ -68,8 +68,7 @@ async def test_of_twelve_calls_five_have_room_and_go_on_unharmed(
     assert (len(answered), len(refused)) == (5, 7)
     assert all(map(refused_at_once, refused))
     one, other, *_ = answered
-    await ari.create_bridge("talk")
-    await ari.add_to_bridge("talk", *desk.answered)
+    await desk.bring_together("talk", 5)
     one.say(700)
     assert not (await called(first, 3))[0]
     await eventually(lambda: any(heard.what == "700 Hz" for heard in tones(other.recording, [500, 700])))
