@@ -107,6 +107,7 @@ async def test_press_1_lets_a_person_through_and_no_voicemail(rig: Rig, carrier:
     target = await person.next_call()
     await caller.answered()
     await until_hears(caller, "other")
+    await until_hears(target, "caller")
     await caller.hang_up()
     assert heard(caller) == ["test/ringback", "other"]
     assert heard(target)[:2] == ["test/whisper", "ko/press-1-to-accept"]
@@ -148,6 +149,7 @@ async def test_all_notices_are_heard_whole_while_the_target_hears_that_it_waits(
     target = await shop.next_call()
     await caller.answered()
     await until_hears(caller, "shop")
+    await until_hears(target, "caller")
     await caller.hang_up()
     assert heard(caller) == ["ko/store-info-notice", "ko/recording-notice", "ko/fee-notice", "shop"]
     assert heard(target) == ["test/whisper", "ko/recording-notice-target", "ko/connecting", "caller"]
