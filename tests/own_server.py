@@ -13,6 +13,7 @@ from pathlib import Path
 
 from sqlalchemy import make_url
 
+from engine.foundation.process import Process
 from engine.foundation.schema import upgrade
 from engine.supervisor.postgres import Embedded
 from engine.supervisor.processes import ended, start_process
@@ -40,6 +41,11 @@ class OwnServer:
         finally:
             await server.stop_at_once()
             shutil.rmtree(folder)
+
+    @property
+    def process(self) -> Process | None:
+        """Its postmaster, while it lives."""
+        return self._embedded.running()
 
     async def start(self) -> None:
         await self._embedded.prepare()

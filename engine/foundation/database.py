@@ -63,8 +63,13 @@ async def connect(
 async def transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
     """One transaction, committed at the end, undone by any error. SQL only inside: any OSError becomes TryLater."""
     with database_errors():
-        async with engine.begin() as connection:
-            yield connection
+        async with engine.connect() as connection, connection.begin():
+            try:
+                yield connection
+            except (TimeoutError, asyncio.CancelledError):
+                # A server that hangs would be waited for once more to undo it; without a client it does so itself.
+                await connection.invalidate()
+                raise
 
 
 @contextmanager
@@ -95,15 +100,20 @@ async def listen(
     read everything again. Use it inside `contextlib.aclosing`.
     """
     wait = _FIRST_WAIT
+    told = False
     while True:
         try:
             connection = await connect(url, command_timeout, application_name="dari listen")
         except DariError as error:
-            if wait == _LONGEST_WAIT:
-                log.warning("not listening to the database", reason=str(error))
+            if wait == _LONGEST_WAIT and not told:
+                told = True
+                log.warning("not listening to the database", channels=",".join(channels), reason=str(error))
             await asyncio.sleep(wait)
             wait = min(wait * 2, _LONGEST_WAIT)
             continue
+        if told:
+            told = False
+            log.info("listening to the database again", channels=",".join(channels))
         wait = _FIRST_WAIT
         try:
             async with aclosing(_heard(connection, channels, reread_after)) as heard:
@@ -140,6 +150,17 @@ async def _heard(
             yield payload
 
 
+class _Connection(asyncpg.Connection):
+    """Closed without a word unless a time limit is given: a server that hangs would be waited for, one by one."""
+
+    async def close(self, *, timeout: float | None = None) -> None:
+        if timeout is not None:
+            await super().close(timeout=timeout)
+            return
+        self.terminate()
+        await asyncio.sleep(0)  # the loop lets the socket go
+
+
 async def _connect(url: str, command_timeout: float, application_name: str) -> asyncpg.Connection[asyncpg.Record]:
     # asyncpg reads the address itself, so that sslmode and the like mean what they mean to every PostgreSQL program.
     address = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
@@ -147,6 +168,7 @@ async def _connect(url: str, command_timeout: float, application_name: str) -> a
         address,
         timeout=CONNECT_TIMEOUT,
         command_timeout=command_timeout,
+        connection_class=_Connection,
         server_settings={"application_name": application_name, "timezone": "UTC"},
     )
 

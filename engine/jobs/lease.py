@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -51,6 +51,19 @@ class FencedQueries(Queries):
                     await super().retry_job(job, delay, traceback_record)
         except DariError as error:
             log.warning("a job comes back only after its lease", job=job.entrypoint, reason=str(error))
+
+    async def give_back(self, workers: Collection[QueueManagerId]) -> int:
+        """Puts the jobs of these workers back, of which none runs any more; how many they were.
+
+        That nobody knows of an outcome is no fault of theirs: their starts are counted anew.
+        """
+        rows = await self.driver.fetch(
+            f"""UPDATE {self._table} SET status = 'queued', queue_manager_id = NULL, updated = now(),
+                    headers = headers - 'starts'
+                WHERE queue_manager_id = ANY($1) AND status = 'picked' RETURNING id""",  # noqa: S608
+            list(workers),
+        )
+        return len(rows)
 
     async def update_heartbeat(self, job_ids: list[JobId]) -> None:
         await self.driver.execute(

@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -21,6 +21,7 @@ from pgqueuer.core.qm import QueueManager
 from pgqueuer.domain.errors import RetryRequested
 from pgqueuer.domain.models import Job as QueuedJob
 from pgqueuer.domain.models import utc_now
+from pgqueuer.domain.types import QueueManagerId
 
 from engine.foundation.database import connect, database_errors
 from engine.foundation.errors import DariError, GaveUp, TryLater
@@ -32,6 +33,7 @@ LEASE = timedelta(seconds=30)
 _POLL = timedelta(seconds=5)  # jobs are notified at once; this is for a notification that was lost
 _BATCH = 50
 _FIRST_WAIT, _LONGEST_WAIT = 0.1, 5.0
+_FAREWELL = 2.0  # seconds in which the outcomes of the last jobs are written; the end of the lease tells them else
 
 log = structlog.get_logger(__name__)
 
@@ -75,6 +77,12 @@ class Worker:
         self._tasks = Tasks("jobs")
         self._stopping = asyncio.Event()
         self._manager: QueueManager | None = None
+        self._connection: asyncpg.Connection[asyncpg.Record] | None = None
+        self._busy = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._former: set[QueueManagerId] = set()
+        """Who this worker was over connections that it lost; nothing of theirs runs any more."""
 
     def every(self, seconds: float, name: str, function: Callable[[], Awaitable[None]]) -> None:
         """While the worker runs, calls `function` at once and then again `seconds` after each return, errors or not."""
@@ -93,6 +101,7 @@ class Worker:
             self._stopping.set()
             if self._manager:
                 self._manager.shutdown.set()
+            self._tasks.start("farewell", self._take_leave())
             await serving
             raise
         finally:
@@ -114,9 +123,17 @@ class Worker:
             await _wait(self._stopping, wait)
             wait = min(wait * 2, _LONGEST_WAIT)
 
+    async def _take_leave(self) -> None:
+        """Once no job runs any more, a database that is silent is not waited for."""
+        await self._idle.wait()
+        await asyncio.sleep(_FAREWELL)
+        if self._connection is not None:
+            self._connection.terminate()
+
     async def _serve_once(self) -> None:
         """Does jobs until the connection is lost or the worker stops."""
         connection = await connect(self._database_url, self._command_timeout, application_name="dari jobs")
+        self._connection = connection
         try:
             await self._serve_over(connection)
         finally:
@@ -132,8 +149,11 @@ class Worker:
         self._manager = manager
         if self._stopping.is_set() or connection.is_closed():
             return
-        self._note("")
         with database_errors():
+            if self._former and (count := await queries.give_back(self._former)):
+                log.info("jobs whose outcome could not be written are done again", count=count)
+            self._former = {manager.queue_manager_id}
+            self._note("")
             await manager.run(
                 dequeue_timeout=min(_POLL, self._lease),
                 batch_size=_BATCH,
@@ -149,7 +169,8 @@ class Worker:
                 if self._stopping.is_set():
                     raise RetryRequested(reason="its worker was stopped before it began")
                 if await _may_start(queries, job, queued):
-                    await job.function(queued.payload or b"")
+                    with self._at_work():
+                        await job.function(queued.payload or b"")
                     self.done[queued.entrypoint] += 1
         except TryLater as error:
             if utc_now() - queued.created >= job.patience:
@@ -165,6 +186,17 @@ class Worker:
         except Exception:
             self._told_held(queued, "it failed", with_traceback=True)
             raise
+
+    @contextmanager
+    def _at_work(self) -> Iterator[None]:
+        self._busy += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._busy -= 1
+            if not self._busy:
+                self._idle.set()
 
     def _told_held(self, queued: QueuedJob, reason: str, *, with_traceback: bool = False) -> None:
         self.held[queued.entrypoint] += 1

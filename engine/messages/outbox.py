@@ -75,11 +75,15 @@ class Outbox:
 
         Raises TryLater when the gateway did not take it or left it in doubt; the message waits in that state.
         """
+        until = self._clock.now() + self._pace.lease
         async with transaction(self._database) as connection:
-            claimed = await store.claim(connection, message_id, self._clock.now() + self._pace.lease)
+            claimed = await store.claim(connection, message_id, until)
         if claimed is None:
             return
-        move = await self._attempt(claimed)
+        move = await self._attempt(claimed, until)
+        if move is None:
+            log.warning("a worker was away until its claim ran out, and sends nothing", message=str(message_id))
+            return
         now = self._clock.now()
         async with transaction(self._database) as connection:
             mine = await _move(
@@ -99,11 +103,16 @@ class Outbox:
         if move.try_after is not None:
             raise TryLater(move.reason, after=move.try_after.total_seconds())
 
-    async def _attempt(self, claimed: Claimed) -> Move:
-        """Hands a claimed message over, unless the gateway has it or it is too late; what it becomes by that."""
+    async def _attempt(self, claimed: Claimed, until: datetime) -> Move | None:
+        """Hands a claimed message over, unless the gateway has it or it is too late; what it becomes by that.
+
+        None: the claim has run out meanwhile, and whoever has the message now sends it.
+        """
         finding = await self._gateway.look_up(claimed.outgoing.id) if claimed.in_doubt else NeverSeen()
         if isinstance(finding, NeverSeen) and (move := too_late(self._age(claimed), self._pace)):
             return move
+        if isinstance(finding, NeverSeen) and self._clock.now() >= until:
+            return None
         answer = await self._gateway.submit(claimed.outgoing) if isinstance(finding, NeverSeen) else finding
         return after_submission(answer, claimed.attempt, self._age(claimed), self._pace)
 

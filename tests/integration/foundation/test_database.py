@@ -10,7 +10,9 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
+from structlog.testing import capture_logs
 
+from engine.foundation import database as database_module
 from engine.foundation.database import connect, listen, open_database, transaction
 from engine.foundation.errors import Invalid, TryLater
 from tests.eventually import PATIENCE
@@ -172,6 +174,27 @@ async def test_a_listener_survives_the_server_and_is_told_to_read_again(tmp_path
             assert not waiting.done()
             await server.start()
             assert await waiting == ""
+
+
+async def test_that_a_listener_hears_nothing_is_told_once_and_that_it_hears_again_too(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = 0
+
+    async def away_for_long(url: str, command_timeout: float, *, application_name: str) -> object:
+        nonlocal tried
+        tried += 1
+        if tried < 10:
+            raise TryLater("the database is away")
+        return await connect(url, command_timeout, application_name=application_name)
+
+    monkeypatch.setattr(database_module, "connect", away_for_long)
+    monkeypatch.setattr(database_module, "_FIRST_WAIT", 0.01)
+    monkeypatch.setattr(database_module, "_LONGEST_WAIT", 0.01)
+    with capture_logs() as logs:
+        async with asyncio.timeout(PATIENCE), aclosing(listen(database_url, ["a"])) as heard:
+            assert await anext(heard) == ""
+    assert [entry["event"] for entry in logs] == ["not listening to the database", "listening to the database again"]
 
 
 async def test_a_listener_that_is_closed_leaves_no_connection(database: AsyncEngine, database_url: str) -> None:
