@@ -48,6 +48,8 @@ class FakeAsterisk(Ari):
         self.app_name = app
         self.rival_claims = False
         """Whether another engine is always faster."""
+        self.continued: list[tuple[str, str | None, str | None, str | None]] = []
+        """Channels that went back into the dialplan: to which context, extension and label."""
         self.clock = clock or LoopClock(datetime(2026, 1, 1, tzinfo=UTC))
         self._switch = FakeSwitch(app, sounds or {}, sound_seconds, self.clock)
         self._trunks = set(trunks)
@@ -55,6 +57,7 @@ class FakeAsterisk(Ari):
         self._limit = timeout
         self._phones: dict[str, FakePhone] = {}
         self._failures: dict[str, DariError] = {}
+        self._started = self.clock.now().isoformat()
 
     async def close(self) -> None:
         await self._switch.close()
@@ -126,9 +129,22 @@ class FakeAsterisk(Ari):
         """The party at `phone` hangs up."""
         self._switch.far_side_hangs_up(phone.legs[-1])
 
+    def die(self) -> None:
+        """It is killed: nothing of it is left, and nobody is told. `connection.restore` when it has been started."""
+        self.connection.cut()
+        for leg in list(self._switch.legs.values()):
+            self._switch.end(leg, told=None, destroyed=(0, 0))
+        self._switch.bridges.clear()
+        self._started = self.clock.now().isoformat()
+
     def fail_next(self, verb: str, error: DariError) -> None:
         """The next call of `verb` raises `error` and does nothing."""
         self._failures[verb] = error
+
+    def release(self, leg: Leg) -> None:
+        """The watchdog gives the caller to the dialplan, which runs the call without an engine."""
+        self._switch.leave_app(leg)
+        leg.context = "dari-alone"
 
     def press(self, leg: Leg, digits: str) -> None:
         """The party on that leg presses keys."""
@@ -145,9 +161,13 @@ class FakeAsterisk(Ari):
         await self._arrive("version")
         return "22.10.1"
 
-    async def app(self) -> Application:
+    async def started(self) -> str:
+        await self._arrive("started")
+        return self._started
+
+    async def app(self, name: str | None = None) -> Application:
         await self._arrive("app")
-        ours = [leg for leg in self._switch.legs.values() if leg.in_app]
+        ours = [leg for leg in self._switch.legs.values() if leg.in_app or leg.is_subscribed]
         bridges = dict.fromkeys(leg.bridge for leg in ours if leg.bridge)
         return Application(self.app_name, tuple(leg.id for leg in ours), tuple(bridges))
 
@@ -247,6 +267,14 @@ class FakeAsterisk(Ari):
         leg = self._ours(channel)
         self._switch.record(leg, name, longest, end_key)
 
+    async def is_recording(self, name: str) -> bool:
+        await self._arrive("is_recording")
+        return self._switch.recorded_leg(name) is not None
+
+    async def end_recording(self, name: str) -> None:
+        await self._arrive("end_recording")
+        self._switch.end_recording(name)
+
     async def snoop(self, channel: str, snoop: str, *, whisper: str = "none") -> None:
         await self._arrive("snoop")
         self._there(channel)
@@ -294,10 +322,11 @@ class FakeAsterisk(Ari):
             self._switch.leave_app(leg)
 
     async def continue_in_dialplan(
-        self, channel: str, context: str | None = None, extension: str | None = None
+        self, channel: str, context: str | None = None, extension: str | None = None, label: str | None = None
     ) -> None:
         await self._arrive("continue_in_dialplan")
         self._switch.leave_app(self._ours(channel))
+        self.continued.append((channel, context, extension, label))
 
     # Bridges
 

@@ -229,6 +229,15 @@ class FakeSwitch:
         await asyncio.sleep(longest)
         self._end_own_recording(leg)
 
+    def recorded_leg(self, name: str) -> Leg | None:
+        """The leg that is being recorded by that name."""
+        return next((leg for leg in self.legs.values() if leg.own_recording and leg.own_recording[0] == name), None)
+
+    def end_recording(self, name: str) -> None:
+        """Ends the recording of one channel, if it goes on."""
+        if leg := self.recorded_leg(name):
+            self._end_own_recording(leg)
+
     def _end_own_recording(self, leg: Leg) -> None:
         if leg.own_recording:
             name, leg.own_recording = leg.own_recording[0], None

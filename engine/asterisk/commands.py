@@ -11,7 +11,6 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self, TypeVar
 from urllib.parse import quote
-from uuid import uuid4
 
 import aiohttp
 import msgspec
@@ -19,11 +18,13 @@ from yarl import URL
 
 from engine.asterisk.events import Bridge, Channel
 from engine.asterisk.media import MEDIA_FORMAT, MediaLine, MediaSocket
-from engine.asterisk.newcomers import Newcomers
+from engine.asterisk.newcomers import Newcomers, short_lived_words
 from engine.asterisk.operations import Operation
 from engine.foundation.errors import Conflict, GaveUp, Invalid, NotAllowed, NotFound, TryLater
 
 _NORMAL_CLEARING = 16
+_ASKED_AGAIN_FOR = 1.0
+"""Seconds."""
 _T = TypeVar("_T")
 
 
@@ -67,6 +68,14 @@ class _Info(msgspec.Struct):
     system: _System
 
 
+class _Status(msgspec.Struct):
+    startup_time: str
+
+
+class _Life(msgspec.Struct):
+    status: _Status
+
+
 class _Variables(msgspec.Struct):
     variables: dict[str, str | None]
 
@@ -79,8 +88,9 @@ class _Complaint(msgspec.Struct):
 class Ari:
     """The verbs. Needs a running event loop; `close` it at the end.
 
-    Every verb raises TryLater when Asterisk cannot be reached (nothing was done), OutcomeUnknown when it does
-    not answer within `timeout` seconds, NotAllowed when it refuses user or password.
+    Every verb raises TryLater when Asterisk cannot be reached (nothing was done), OutcomeUnknown when it does not
+    answer within `timeout` seconds nor, asked once more, in another one, NotAllowed when it refuses user or password.
+    What is given up and has not reached Asterisk by then never does.
     """
 
     def __init__(self, url: str, app: str, user: str, password: str, *, timeout: float = 5.0) -> None:
@@ -91,7 +101,7 @@ class Ari:
             headers={"Authorization": aiohttp.encode_basic_auth(user, password)},
             timeout=aiohttp.ClientTimeout(total=timeout),
             # Asterisk drops idle connections after 15 s unless told otherwise: we let go first.
-            connector=aiohttp.TCPConnector(limit=100, keepalive_timeout=10),
+            connector=aiohttp.TCPConnector(limit=100, keepalive_timeout=10, socket_factory=short_lived_words),
             trace_configs=[Newcomers().trace()],
         )
 
@@ -116,13 +126,17 @@ class Ari:
         """Asterisk's version, like 22.10.1."""
         return (await self._ask(Operation.INFO, _Info, only="system")).system.version
 
+    async def started(self) -> str:
+        """The instant of its start, as Asterisk writes it: another one means that none of the former channels lives."""
+        return (await self._ask(Operation.INFO, _Life, only="status")).status.startup_time
+
     async def set_global(self, name: str, value: str) -> None:
         """Sets a global variable of the dialplan."""
         await self._do(Operation.SET_GLOBAL, variable=name, value=value)
 
-    async def app(self) -> Application:
-        """What our application owns. Raises NotFound while it is not connected and owns nothing."""
-        return await self._ask(Operation.APPLICATION, Application, applicationName=self.app_name)
+    async def app(self, name: str | None = None) -> Application:
+        """What our application owns, or another one. Raises NotFound while it is not connected and owns nothing."""
+        return await self._ask(Operation.APPLICATION, Application, applicationName=name or self.app_name)
 
     async def set_event_filter(self, event_types: Iterable[str]) -> None:
         """From now on only events of these types come."""
@@ -144,10 +158,12 @@ class Ari:
         """Proves that Asterisk still does things; returns only if it does.
 
         GETs go on answering while Asterisk hangs (asterisk#2078, #2170). So: a bridge is made and destroyed
-        (bridge list, stasis), and a channel that nobody has is hung up (channel list, whose lock they hold).
+        (bridge list, stasis), and a channel that nobody has is hung up (channel list, whose lock they hold). One name
+        for all of an application's: what a process that died in between left goes with the next.
         """
-        probe = f"probe-{uuid4()}"
-        await self.create_bridge(probe)
+        probe = f"probe-{self.app_name}"
+        with suppress(WrongState):  # it is there already
+            await self.create_bridge(probe)
         await self.hang_up(probe, _NORMAL_CLEARING)
         await self.destroy_bridge(probe)
 
@@ -181,21 +197,29 @@ class Ari:
         `caller_id` None shows the trunk's own; `originator` is the channel that it is called for. Raises Invalid
         when that one is gone, AsteriskFailed when there is no such endpoint.
         """
-        await self._do(
-            Operation.ORIGINATE,
-            endpoint=endpoint,
-            app=self.app_name,
-            appArgs=app_args,
-            callerId=caller_id,
-            timeout=ring_seconds,
-            channelId=channel,
-            originator=originator,
-            variables=dict(variables) if variables else None,
-        )
+        try:
+            await self._do(
+                Operation.ORIGINATE,
+                endpoint=endpoint,
+                app=self.app_name,
+                appArgs=app_args,
+                callerId=caller_id,
+                timeout=ring_seconds,
+                channelId=channel,
+                originator=originator,
+                variables=dict(variables) if variables else None,
+            )
+        except OutcomeUnknown:
+            if not await self._is_there(Operation.CHANNEL, channelId=channel):
+                raise
 
     async def answer(self, channel: str) -> None:
         """Answers. Comes back only after a sound playing on that channel has ended: stop it first."""
-        await self._do(Operation.ANSWER, channelId=channel)
+        try:
+            await self._do(Operation.ANSWER, channelId=channel)
+        except OutcomeUnknown:
+            if not await self._is_up(channel):
+                raise
 
     async def ring(self, channel: str) -> None:
         """Lets the caller's own phone ring (180)."""
@@ -211,7 +235,11 @@ class Ari:
 
     async def play(self, channel: str, sound: str, playback: str) -> None:
         """Plays `sound` (absolute path or name, without ending). PlaybackFinished tells the end."""
-        await self._do(Operation.PLAY, channelId=channel, playbackId=playback, media=[f"sound:{sound}"])
+        try:
+            await self._do(Operation.PLAY, channelId=channel, playbackId=playback, media=[f"sound:{sound}"])
+        except OutcomeUnknown:
+            if not await self._is_there(Operation.PLAYBACK, playbackId=playback):
+                raise
 
     async def is_playing(self, playback: str) -> bool:
         """Whether a sound waits for its turn or is being played."""
@@ -231,16 +259,32 @@ class Ari:
         Ends after `longest` seconds, `silence` seconds without sound, `end_key`, or with the channel; RecordingFinished
         tells it.
         """
-        await self._do(
-            Operation.RECORD,
-            channelId=channel,
-            name=name,
-            format="wav",
-            maxDurationSeconds=longest,
-            maxSilenceSeconds=silence,
-            ifExists="overwrite",
-            terminateOn=end_key,
-        )
+        try:
+            await self._do(
+                Operation.RECORD,
+                channelId=channel,
+                name=name,
+                format="wav",
+                maxDurationSeconds=longest,
+                maxSilenceSeconds=silence,
+                ifExists="overwrite",
+                terminateOn=end_key,
+            )
+        except OutcomeUnknown:
+            if not await self._is_there(Operation.LIVE_RECORDING, recordingName=name):
+                raise
+
+    async def is_recording(self, name: str) -> bool:
+        """Whether a recording of one channel still goes on."""
+        try:
+            await self._do(Operation.LIVE_RECORDING, recordingName=name)
+        except NotFound:
+            return False
+        return True
+
+    async def end_recording(self, name: str) -> None:
+        """Ends a recording of one channel and keeps what there is; ended already is done."""
+        await self._do_unless_gone(Operation.END_RECORDING, recordingName=name)
 
     async def snoop(self, channel: str, snoop: str, *, whisper: str = "none") -> None:
         """A channel `snoop` of the application's that hears what `channel` hears and says.
@@ -314,10 +358,13 @@ class Ari:
         await self._do(Operation.MOVE, channelId=channel, app=app, appArgs=args)
 
     async def continue_in_dialplan(
-        self, channel: str, context: str | None = None, extension: str | None = None
+        self, channel: str, context: str | None = None, extension: str | None = None, label: str | None = None
     ) -> None:
-        """Sends the channel back: to the start of `extension` in `context`, or to the step after Stasis."""
-        await self._do(Operation.CONTINUE, channelId=channel, context=context, extension=extension)
+        """Sends the channel back: to the start of `extension` in `context`, or to the step after Stasis.
+
+        With `label` to the step of that name.
+        """
+        await self._do(Operation.CONTINUE, channelId=channel, context=context, extension=extension, label=label)
 
     # Bridges
 
@@ -326,7 +373,7 @@ class Ari:
         return await self._ask(Operation.BRIDGES, list[Bridge])
 
     async def create_bridge(self, bridge: str, kind: str = "mixing") -> None:
-        """Makes a bridge. It never goes by itself."""
+        """Makes a bridge. It never goes by itself. Raises WrongState when the id is taken."""
         await self._do(Operation.CREATE_BRIDGE, bridgeId=bridge, type=kind)
 
     async def add_to_bridge(self, bridge: str, *channels: str) -> None:
@@ -359,16 +406,44 @@ class Ari:
             return
 
     async def _do(self, operation: Operation, **values: Any) -> bytes:
-        url, query, body = _request(self._url, operation, values)
         try:
-            async with self._session.request(operation.method, url, params=query, json=body) as response:
+            return await self._send(operation, values, self._timeout)
+        except OutcomeUnknown:
+            if operation in _NOT_TWICE:
+                raise
+        try:
+            return await self._send(operation, values, _ASKED_AGAIN_FOR)
+        except WrongState:
+            if operation is not Operation.CREATE_BRIDGE:
+                raise
+            return b""  # its id is taken by the first one
+
+    async def _is_there(self, operation: Operation, **values: Any) -> bool:
+        """Whether what may have been made is there. False when nobody knows."""
+        try:
+            await self._send(operation, values, _ASKED_AGAIN_FOR)
+        except (NotFound, TryLater):
+            return False
+        return True
+
+    async def _is_up(self, channel: str) -> bool:
+        """Whether a channel is answered. False when nobody knows."""
+        try:
+            answer = await self._send(Operation.CHANNEL, {"channelId": channel}, _ASKED_AGAIN_FOR)
+        except (NotFound, TryLater):
+            return False
+        return msgspec.json.decode(answer, type=Channel).state == "Up"
+
+    async def _send(self, operation: Operation, values: dict[str, Any], within: float) -> bytes:
+        url, query, body = _request(self._url, operation, values)
+        limit = aiohttp.ClientTimeout(total=within)
+        try:
+            async with self._session.request(operation.method, url, params=query, json=body, timeout=limit) as response:
                 answer = await response.read()
         except aiohttp.ClientConnectorError as error:
             raise TryLater(f"Asterisk cannot be reached at {self._url}: {error.strerror}; is it running?") from None
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            reason = (
-                f"no answer within {self._timeout:g} s" if isinstance(error, TimeoutError) else type(error).__name__
-            )
+            reason = f"no answer within {within:g} s" if isinstance(error, TimeoutError) else type(error).__name__
             raise OutcomeUnknown(f"Asterisk: {operation.name}: {reason}; it may or may not have been done") from None
         if response.status >= 400:
             raise _error(operation, response.status, answer)
@@ -387,6 +462,22 @@ def _request(
     # The filter is the body itself; every other parameter is a field of it.
     return url, None, given.get("filter", given) or None
 
+
+# All others are as if done once when they are done twice (seen on Asterisk 22.10.1). A leg that was called and has
+# ended would be called again; a sound is heard twice; a message left would be recorded over; a claim tells that it is
+# taken, not by whom.
+_NOT_TWICE = frozenset(
+    {
+        Operation.CLAIM,
+        Operation.CONTINUE,
+        Operation.EXTERNAL_MEDIA,
+        Operation.MOVE,
+        Operation.ORIGINATE,
+        Operation.PLAY,
+        Operation.RECORD,
+        Operation.SNOOP,
+    }
+)
 
 # 404 of addChannel is about the bridge; an answer fails when the caller hangs up while it waits.
 _OTHER_WORDS_FOR_GONE = (

@@ -16,7 +16,8 @@ import aiohttp
 import structlog
 
 from engine.asterisk.commands import Ari
-from engine.asterisk.events import EVENT_TYPES, ApplicationReplaced, Event, decode, type_name
+from engine.asterisk.event_lag import EventLag
+from engine.asterisk.events import EVENT_TYPES, ApplicationReplaced, Event, Message, decode, type_name
 from engine.foundation.clock import Clock, SystemClock
 from engine.foundation.errors import DariError, NotAllowed, TryLater
 from engine.foundation.tasks import Tasks
@@ -26,6 +27,7 @@ log = structlog.get_logger(__name__)
 _FIRST_WAIT = 0.1
 _LONGEST_WAIT = 5.0
 _CONNECT_LIMIT = 5.0
+_CLOSE_LIMIT = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,9 @@ class Connection:
         self._event_types = tuple(event_types)
         self._connections = 0
         self._heartbeat = heartbeat
+        self._pongs = 0
         self._clock = clock or SystemClock()
+        self._event_lag = EventLag()
         self._waiting: deque[tuple[float, Event | Connected | Disconnected]] = deque()
         self._arrived = asyncio.Event()
 
@@ -78,6 +82,13 @@ class Connection:
     def lag(self) -> float:
         """Seconds that the oldest event has waited for our reader to be done with it; 0 when none waits."""
         return self._clock.monotonic() - self._waiting[0][0] if self._waiting else 0.0
+
+    @property
+    def event_lag(self) -> float | None:
+        """Seconds from Asterisk's own instant of an event until it was dealt with, which all but one in a hundred of
+        the last minute's stayed under, or the oldest waits already; None when there were none."""
+        behind = self._event_lag.p99(self._clock.monotonic())
+        return None if behind is None else max(behind, self.lag)
 
     async def events(self) -> AsyncIterator[Event | Connected | Disconnected]:
         """Every event, in order, for ever. However slow its reader is, the socket is never kept waiting."""
@@ -88,8 +99,11 @@ class Connection:
             while not reader.done():
                 self._arrived.clear()
                 while self._waiting:
-                    yield self._waiting[0][1]
+                    item = self._waiting[0][1]
+                    yield item
                     self._waiting.popleft()
+                    if isinstance(item, Message) and item.timestamp:
+                        self._event_lag.note(item.timestamp, self._clock.now(), self._clock.monotonic())
                 await self._arrived.wait()
             await reader
         finally:
@@ -130,10 +144,7 @@ class Connection:
                 self._tell("connected")
                 self._put(Connected(first=self._connections == 0))
                 self._connections += 1
-                async for frame in socket:
-                    self._take(frame)
-                if error := socket.exception():
-                    raise TryLater(f"the event socket to Asterisk broke: {error}")
+                await self._read(socket)
         except aiohttp.WSServerHandshakeError as error:
             raise self._refusal(error.status) from None
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
@@ -141,13 +152,48 @@ class Connection:
                 f"Asterisk at {self._url} gives no event socket: {str(error) or 'no answer'}; is it running?"
             ) from None
 
+    async def _read(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        """Every frame until the socket ends. Raises TryLater when it broke, or Asterisk does not hear us any more."""
+        unheard = asyncio.Event()
+        tasks = Tasks("event socket")
+        tasks.start("heartbeat", self._ping(socket, unheard))
+        try:
+            async for frame in socket:
+                if frame.type is aiohttp.WSMsgType.PING:
+                    await socket.pong(frame.data)
+                self._take(frame)
+            if unheard.is_set():
+                raise TryLater(f"Asterisk at {self._url} answered no ping within {self._heartbeat / 2:g} s")
+            if error := socket.exception():
+                raise TryLater(f"the event socket to Asterisk broke: {error}")
+        finally:
+            await tasks.close()
+
+    async def _ping(self, socket: aiohttp.ClientWebSocketResponse, unheard: asyncio.Event) -> None:
+        """Pings, whatever comes meanwhile: events show that we hear Asterisk, not that it hears us. Closes when it does
+        not.
+
+        aiohttp's own heartbeat pings only while nothing comes.
+        """
+        before = -1
+        while self._pongs > before:
+            await asyncio.sleep(self._heartbeat)
+            before = self._pongs
+            try:
+                await socket.ping()
+            except (aiohttp.ClientError, OSError):
+                return  # it has ended; whoever reads it says why
+            await asyncio.sleep(self._heartbeat / 2)
+        unheard.set()
+        await socket.close()
+
     async def _open(self, session: aiohttp.ClientSession) -> aiohttp.ClientWebSocketResponse:
         async with asyncio.timeout(_CONNECT_LIMIT):
             return await session.ws_connect(
                 f"{self._url}/ari/events",
                 params={"app": self._app},
-                heartbeat=self._heartbeat,
-                timeout=aiohttp.ClientWSTimeout(ws_close=1.0),
+                autoping=False,
+                timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSE_LIMIT),
             )
 
     async def _set_event_filter(self) -> None:
@@ -155,6 +201,8 @@ class Connection:
             await ari.set_event_filter(self._event_types)
 
     def _take(self, frame: aiohttp.WSMessage) -> None:
+        if frame.type is aiohttp.WSMsgType.PONG:
+            self._pongs += 1
         if frame.type is not aiohttp.WSMsgType.TEXT:
             return
         event = decode(frame.data)

@@ -77,9 +77,11 @@ class LiveRecording(msgspec.Struct, frozen=True):
 
 
 class Message(msgspec.Struct, frozen=True, tag=True, tag_field="type", kw_only=True):
-    """What every event has: the application that it is told to."""
+    """What every event has: the application that it is told to, and when it happened."""
 
     application: str
+    timestamp: str = ""
+    """Asterisk's own instant, like 2026-11-21T23:46:11.123+0000."""
 
 
 class StasisStart(Message, frozen=True):

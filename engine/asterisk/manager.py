@@ -20,6 +20,7 @@ import panoramisk
 import structlog
 
 from engine.asterisk.commands import ChannelGone, OutcomeUnknown
+from engine.asterisk.newcomers import say_nothing_more_once_closed
 from engine.foundation.errors import DariError, Invalid, NotAllowed, NotFound, TryLater
 from engine.foundation.tasks import Tasks
 
@@ -97,8 +98,16 @@ class Manager:
         await self.close()
 
     async def record(self, channel_name: str, file: str, options: str) -> None:
-        """Starts MixMonitor on a channel (by name: PJSIP/trunk-00000001). Raises ChannelGone."""
-        await self.action("MixMonitor", Channel=channel_name, File=file, Options=options)
+        """Starts MixMonitor on a channel (by name: PJSIP/trunk-00000001). Raises ChannelGone.
+
+        OutcomeUnknown: the file tells, it is there as soon as MixMonitor runs; what has not started by now never does.
+        """
+        try:
+            await self.action("MixMonitor", Channel=channel_name, File=file, Options=options)
+        except OutcomeUnknown:
+            if self._line is not None:
+                self._line.hang_up()  # so that it never comes later: nobody is recorded unknowingly
+            raise
 
     async def silence_recording(self, channel_name: str, silent: bool) -> None:
         """Has MixMonitor write silence for both sides, or sound again. Raises ChannelGone."""
@@ -129,6 +138,17 @@ class Manager:
         """Deletes a value; deleted already is done."""
         with suppress(NotFound):
             await self.action("DBDel", Family=family, Key=key)
+
+    async def database_tree(self, family: str) -> dict[str, str]:
+        """The values of Asterisk's own database under a family, or under a part of one (`family/part`), by key.
+
+        Takes them into memory all at once: for some thousands.
+        """
+        try:
+            reply = await self.action("DBGetTree", Family=family)
+        except NotFound:
+            return {}
+        return {item["Key"].removeprefix(f"/{family}/"): item.get("Val", "") for item in reply.items if "Key" in item}
 
     async def contact(self, endpoint: str) -> Contact | None:
         """The contact of an endpoint that has one; None: it has none, or there is no such endpoint."""
@@ -275,6 +295,7 @@ class _Line(panoramisk.Manager):  # type: ignore[misc] # panoramisk has no types
     def connection_made(self, connecting: asyncio.Future[Any]) -> None:
         if not connecting.cancelled() and connecting.exception() is None:
             super().connection_made(connecting)
+            say_nothing_more_once_closed(self.protocol.transport.get_extra_info("socket"))
 
     def connection_lost(self, _error: object) -> None:
         self.hang_up()

@@ -7,12 +7,34 @@ and the client tries again after a second: too late for a call that must be clai
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
+from asyncio.trsock import TransportSocket
 from types import SimpleNamespace
 
 import aiohttp
+from aiohttp import AddrInfoType
 
 AT_ONCE = 8
 """Connections whose first command is not answered yet: only the answer shows that Asterisk has accepted one."""
+
+_NOTHING_MORE = struct.pack("ii", 1, 0)
+"""SO_LINGER: on, for 0 seconds."""
+
+
+def say_nothing_more_once_closed(connection: socket.socket | TransportSocket) -> None:
+    """What has not been delivered when the connection is closed is never delivered: it ends by RST.
+
+    Else the kernel would go on trying, and a telephone would be rung for a call that has ended long since.
+    """
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NOTHING_MORE)
+
+
+def short_lived_words(address: AddrInfoType) -> socket.socket:
+    """A socket for an aiohttp connector that says nothing more once it is closed."""
+    made = socket.socket(*address[:3])
+    say_nothing_more_once_closed(made)
+    return made
 
 
 class _Request(SimpleNamespace):

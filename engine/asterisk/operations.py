@@ -45,9 +45,11 @@ class Operation(Enum):
     GET_VARIABLES = ("GET", "/channels/{channelId}/variables", ("variables",))
     SET_VARIABLES = ("POST", "/channels/{channelId}/variables", ("variables",))
     MOVE = ("POST", "/channels/{channelId}/move", ("app", "appArgs"))
-    CONTINUE = ("POST", "/channels/{channelId}/continue", ("context", "extension"))
+    CONTINUE = ("POST", "/channels/{channelId}/continue", ("context", "extension", "label"))
 
     PLAYBACK = ("GET", "/playbacks/{playbackId}")
+    LIVE_RECORDING = ("GET", "/recordings/live/{recordingName}")
+    END_RECORDING = ("POST", "/recordings/live/{recordingName}/stop")
     STOP_PLAYBACK = ("DELETE", "/playbacks/{playbackId}")
 
     BRIDGES = ("GET", "/bridges")

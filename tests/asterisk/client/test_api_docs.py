@@ -13,7 +13,7 @@ from engine.asterisk import commands, events
 from engine.asterisk.operations import Operation
 from tests.real_asterisk import RunningAsterisk
 
-RESOURCES = ("applications", "asterisk", "bridges", "channels", "events", "playbacks")
+RESOURCES = ("applications", "asterisk", "bridges", "channels", "events", "playbacks", "recordings")
 
 
 @pytest.fixture(scope="module")

@@ -207,7 +207,11 @@ async def test_sound_is_told_from_start_to_end_and_opens_early_media(world: Worl
     assert await world.ari.is_playing(playback)
     finished = await world.inbox.next(PlaybackFinished, playback)
     assert finished.playback.state == "done"
-    assert not await world.ari.is_playing(playback)
+
+    async def is_over() -> bool:
+        return not await world.ari.is_playing(playback)
+
+    await eventually(is_over)  # Asterisk lets it go a moment after it said so
     assert world.inbox.kinds(playback) == ["PlaybackStarted", "PlaybackFinished"]
     assert caller.codes == [183]
 
@@ -349,6 +353,21 @@ async def test_music_ends_by_itself_in_a_bridge(world: World) -> None:
     await world.inbox.next(ChannelEnteredBridge, channel)
 
 
+async def test_recording_of_a_channel_goes_on_until_it_is_ended_and_once_is_enough(world: World) -> None:
+    name = fresh("r")
+    channel, _ = await world.incoming()
+    await world.ari.answer(channel)
+    await world.ari.record_channel(channel, name, longest=60, silence=0)
+    assert await world.ari.is_recording(name)
+    await world.ari.end_recording(name)
+    await eventually(lambda: _is_over(world.ari, name))
+    await world.ari.end_recording(name)
+
+
+async def _is_over(ari: Ari, name: str) -> bool:
+    return not await ari.is_recording(name)
+
+
 async def test_whoever_is_taken_out_of_a_bridge_can_be_played_to_at_once(world: World) -> None:
     bridge, playback = fresh("b"), fresh("p")
     channel, _ = await world.incoming()
@@ -450,6 +469,10 @@ async def test_recording_wants_a_channel_that_is_there(world: World) -> None:
     await world.record(name, f"{fresh('r')}.raw", "bD")
     with pytest.raises(ChannelGone):
         await world.record("PJSIP/carrier-99999999", f"{fresh('r')}.raw", "bD")
+
+
+async def test_start_is_told_as_one_instant_for_a_whole_life(world: World) -> None:
+    assert await world.ari.started() == await world.ari.started() != ""
 
 
 async def test_write_probe_passes_and_leaves_nothing(world: World) -> None:

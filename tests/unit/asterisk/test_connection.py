@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
+from datetime import UTC, datetime
 
 import aiohttp
 import pytest
@@ -65,6 +66,47 @@ async def test_peer_that_answers_no_pings_is_given_up() -> None:
     async with FakeAri(answers_pings=False) as server, reading(connection_to(server, heartbeat=0.05)) as following:
         assert await following() == Connected(first=True)
         assert isinstance(await following(), Disconnected)
+
+
+async def test_peer_that_tells_events_and_answers_no_pings_is_given_up() -> None:
+    async with FakeAri(answers_pings=False) as server, reading(connection_to(server, heartbeat=0.2)) as following:
+        assert await following() == Connected(first=True)
+        socket = await server.connected()
+        told = 0
+        while True:
+            with suppress(ConnectionError):  # given up just now
+                await socket.send_str(BRIDGE % told)
+            if isinstance(await following(), Disconnected):
+                break
+            await asyncio.sleep(0.01)
+            told += 1
+        assert told
+
+
+async def test_event_lag_is_counted_from_asterisks_own_instant() -> None:
+    now = datetime(2026, 11, 21, 12, 0, 10, tzinfo=UTC)
+
+    class ByHand:
+        def now(self) -> datetime:
+            return now
+
+        def monotonic(self) -> float:
+            return 5.0
+
+    async with FakeAri() as server:
+        connection = Connection(server.url, "dari-n1", "dari", "x", clock=ByHand())
+        async with reading(connection) as following:
+            await following()
+            assert connection.event_lag is None
+            socket = await server.connected()
+            for number in range(100):
+                instant = "12:00:08.500" if number else "12:00:01.000"
+                told = f'"timestamp":"2026-11-21T{instant}+0000"'
+                await socket.send_str(BRIDGE[:-1] % number + f",{told}}}")
+                await following()
+            await socket.send_str(BRIDGE % "without an instant")
+            await following()
+    assert connection.event_lag == 9.0
 
 
 async def test_events_come_in_order_and_unknown_ones_are_counted() -> None:
