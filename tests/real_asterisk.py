@@ -61,6 +61,14 @@ class CallLine(NamedTuple):
     disposition: str
     cause: str
     engine: str
+    alone: str
+    alone_number: str
+    alone_presentation: str
+    alone_result: str
+    alone_target: str
+    alone_account: str
+    alone_recording: str
+    alone_notices: str
 
 
 @dataclass(frozen=True, slots=True)

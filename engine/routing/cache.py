@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import aclosing
 from pathlib import Path
 from typing import TypeVar
@@ -22,11 +22,12 @@ from engine.foundation.errors import DariError, TryLater
 from engine.foundation.phone_number import PhoneNumber
 from engine.foundation.tasks import Tasks
 from engine.numbers.inventory import in_service, look_up
+from engine.numbers.model import ServiceNumber
 from engine.prompts.library import played, played_by_account
 from engine.routing import store
 from engine.routing.current_prompts import with_prompts
 from engine.routing.known import Known, read_known, write_known
-from engine.routing.model import Line
+from engine.routing.model import AccountRouting, Line
 
 log = structlog.get_logger(__name__)
 
@@ -54,6 +55,7 @@ class RoutingCache:
         self._now = kept or Known()
         self._known = kept is not None
         self._changed = asyncio.Event()
+        self._told: Callable[[str], None] | None = None
         self._writing = threading.Lock()
 
     @property
@@ -68,12 +70,27 @@ class RoutingCache:
         """The number with all that decides about its calls, as last known; None: not in service."""
         return self._now.line(number)
 
+    def numbers(self) -> list[ServiceNumber]:
+        """All numbers in service, as last known."""
+        return list(self._now.numbers.values())
+
+    def accounts(self) -> list[AccountRouting]:
+        """All accounts, as last known."""
+        return list(self._now.accounts.values())
+
+    def tell_of_changes(self, told: Callable[[str], None]) -> None:
+        """Calls `told` with each number (digits) or account (id) that changed, or "" when anything may have."""
+        self._told = told
+
     def limited(self) -> tuple[list[PhoneNumber], list[UUID]]:
         """The numbers, and the accounts, that may have only so many calls."""
         return self._now.limited()
 
-    async def load(self, engine: AsyncEngine) -> None:
-        """Reads everything as of one instant. Raises TryLater and leaves what is known."""
+    async def load(self, engine: AsyncEngine) -> bool:
+        """Reads everything as of one instant. True when it is not what was known before.
+
+        Raises TryLater and leaves what is known.
+        """
         new, old = Known(), self._now
         news = not self._known
         async with transaction(engine) as connection:
@@ -89,9 +106,11 @@ class RoutingCache:
             new.closed_days = await store.all_closed_days_of_numbers(connection)
             new.holidays = await store.holidays_by_day(connection)
         news |= (new.closed_days, new.holidays) != (old.closed_days, old.holidays)
-        if news or new.sizes != old.sizes:
+        changed = news or new.sizes != old.sizes
+        if changed:
             self._changed.set()
         self._now, self._known = new, True
+        return changed
 
     async def keep_fresh(self, engine: AsyncEngine, url: str) -> None:
         """Follows every change, and writes the snapshot after it. Runs until cancelled."""
@@ -118,12 +137,21 @@ class RoutingCache:
         """Reads what changed, or all for an empty text, until it succeeds. What changes meanwhile is told later."""
         while True:
             try:
-                await (self._load_part(engine, changed) if _PART.fullmatch(changed) else self.load(engine))
+                await self._read(engine, changed)
             except DariError as error:
                 log.warning("numbers and rules cannot be read, going on with those known", reason=str(error))
                 await asyncio.sleep(error.after if isinstance(error, TryLater) else _WAIT_WHEN_REFUSED)
             else:
                 return
+
+    async def _read(self, engine: AsyncEngine, changed: str) -> None:
+        if not _PART.fullmatch(changed):
+            if await self.load(engine) and self._told:
+                self._told("")
+            return
+        await self._load_part(engine, changed)
+        if self._told:
+            self._told("" if changed == _HOLIDAYS else changed)
 
     async def _load_part(self, engine: AsyncEngine, changed: str) -> None:
         """A number is told in digits, an account by its id."""

@@ -1,4 +1,7 @@
-"""What a call goes through, decided. Values: made by `plan`, walked by `engine.calls`, shown by `dari explain`."""
+"""What a call goes through, decided. Values: made by `plan`, walked by `engine.calls`, shown by `dari explain`.
+
+As JSON a plan is kept with the live call, so that another life of an engine goes on with the same one.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from uuid import UUID
+
+import msgspec
 
 from engine.cdr.model import Result
 from engine.foundation.phone_number import PhoneNumber
@@ -40,8 +45,7 @@ class Ringing:
     seconds: int
 
 
-@dataclass(frozen=True, slots=True)
-class Ring:
+class Ring(msgspec.Struct, frozen=True, tag=True):
     """These ring together; whoever takes the call first has it. Nobody does: the next stage."""
 
     targets: tuple[Ringing, ...]
@@ -51,24 +55,21 @@ class Ring:
     """Rings also when the stage right before it rang, however that failed: both are of one link of the chain."""
 
 
-@dataclass(frozen=True, slots=True)
-class Say:
+class Say(msgspec.Struct, frozen=True, tag=True):
     """The caller hears this, unanswered, and is then refused for the failure before."""
 
     sounds: tuple[str, ...]
     on: frozenset[Failure] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Voicemail:
+class Voicemail(msgspec.Struct, frozen=True, tag=True):
     """The caller is answered, hears the greeting, and leaves a message that is kept with the call."""
 
     greeting: str
     on: frozenset[Failure] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class SendText:
+class SendText(msgspec.Struct, frozen=True, tag=True):
     """The caller hears that a message will come, and is refused for the failure before; the message is sent."""
 
     sound: str
@@ -104,8 +105,7 @@ class LeftOut(Enum):
     TEXT = "text"
 
 
-@dataclass(frozen=True, slots=True)
-class Announce:
+class Announce(msgspec.Struct, frozen=True, tag=True):
     """The caller hears `sound`, then is refused as `result`."""
 
     sound: str
@@ -119,8 +119,7 @@ class Announce:
         return _deciding(self.asked)
 
 
-@dataclass(frozen=True, slots=True)
-class Forward:
+class Forward(msgspec.Struct, frozen=True, tag=True):
     """The caller hears notices and ringback while targets ring; the target hears the whisper; then they talk."""
 
     account_id: UUID
@@ -155,6 +154,22 @@ class Forward:
 CallPlan = Announce | Forward
 
 RECORDING_NOTICE_TO_TARGET = "ko/recording-notice-target"
+
+_plan_decoder: msgspec.json.Decoder[CallPlan] = msgspec.json.Decoder(CallPlan)
+
+
+def plan_on_paper(plan: CallPlan) -> msgspec.Raw:
+    """The plan as JSON, without the rules that decided nothing."""
+    deciding = tuple(rule for rule in plan.asked if rule.settings)
+    return msgspec.Raw(msgspec.json.encode(msgspec.structs.replace(plan, asked=deciding)))
+
+
+def plan_from_paper(paper: msgspec.Raw) -> CallPlan | None:
+    """The plan again; None when an engine of another version wrote it in words that this one does not know."""
+    try:
+        return _plan_decoder.decode(paper)
+    except msgspec.MsgspecError:
+        return None
 
 
 def next_stage(stages: tuple[Stage, ...], done: int | None, failure: Failure | None) -> int | None:

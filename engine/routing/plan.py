@@ -67,7 +67,7 @@ def plan(
     first = _first(line.number.number, targets, treatment, call, seconds) if targets else ()
     kept, left_out = _what_can_be_kept(treatment, call)
     found = _forward(line, call, kept, asked, first + after_targets(kept, line.number.number, seconds), over)
-    return replace(found, left_out=left_out) if left_out else found
+    return msgspec.structs.replace(found, left_out=left_out) if left_out else found
 
 
 def laid_over(line: Line, call: Situation) -> tuple[Treatment, tuple[Asked, ...]]:

@@ -52,6 +52,13 @@ class Planner:
         )
         return plan(line, caller, instant, history, self._ring_seconds)
 
+    def plan_unasked(self, line: Line, caller: PhoneNumber | None, instant: datetime) -> CallPlan:
+        """What a call of before went through, as far as numbers and rules alone tell it.
+
+        Neither the caller's past nor how many calls there are now has a say in it, and live calls notice nothing.
+        """
+        return plan(line, caller, instant, History(known=False), self._ring_seconds)
+
     def placed(self, line: Line, second: PhoneNumber) -> Forward:
         """What a call that Dari places goes through once the first party has answered. Raises NotAllowed."""
         return placed(line, second, self._ring_seconds)

@@ -128,7 +128,7 @@ async def _load(url: str, snapshot: Path) -> dict[str, float]:
     }
 
 
-async def _longest_hold_up(work: Coroutine[Any, Any, None]) -> float:
+async def _longest_hold_up(work: Coroutine[Any, Any, object]) -> float:
     """Seconds for which nothing else in the event loop had its turn while `work` ran."""
     task = asyncio.get_running_loop().create_task(work)
     longest = 0.0

@@ -532,4 +532,4 @@ def test_a_rule_that_is_switched_off_might_as_well_not_be_there(
 
 
 def unexplained(found: CallPlan) -> dict[str, object]:
-    return {name: getattr(found, name) for name in found.__slots__ if name != "asked"}
+    return {name: getattr(found, name) for name in found.__struct_fields__ if name != "asked"}
