@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
 
 from engine.cdr.model import OpenCall
-from engine.cdr.segment import SUFFIX, Alive, Arrived, Broken, Closed, Drained, Entry, Place, Segment, decode
+from engine.cdr.segment import SUFFIX, Alive, Arrived, Broken, Came, Closed, Drained, Entry, Place, Segment, decode
 
 
 @dataclass(slots=True)
@@ -26,7 +25,10 @@ class LeftBehind:
 
 
 def read_back(folder: Path) -> LeftBehind:
-    """Reads every file; a broken line costs that line only. Raises OSError when the folder is unusable."""
+    """Reads every file, and changes none; a broken line costs that line only.
+
+    Raises OSError when the folder is unusable.
+    """
     left = LeftBehind()
     for path in sorted(folder.iterdir()):
         number = path.name.partition(".")[0]
@@ -52,8 +54,6 @@ def _read_file(left: LeftBehind, path: Path) -> None:
     left.segments.append(segment)
     if broken:
         left.damaged.append(segment)
-    with suppress(OSError):
-        segment.sync()
 
 
 def _read_lines(left: LeftBehind, segment: Segment) -> bool:
@@ -79,7 +79,9 @@ def _take_in(left: LeftBehind, entry: Entry, place: Place) -> None:
         case Alive(call_ids, at):
             for call_id in call_ids:
                 if call_id in left.open:
-                    left.open[call_id] = OpenCall(arrival=left.open[call_id].arrival, last_alive=at)
+                    left.open[call_id] = left.open[call_id].seen_at(at)
+        case Came(call_id, progress) if call_id in left.open:
+            left.open[call_id] = left.open[call_id].come_to(progress)
         case Closed(record):
             left.open.pop(record.call_id, None)
             left.closed[record.call_id] = place

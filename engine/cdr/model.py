@@ -143,12 +143,69 @@ class Arrival(msgspec.Struct, frozen=True, kw_only=True):
     direction: Direction = Direction.INCOMING
 
 
+NOT_TOLD_AGAIN = msgspec.Raw(b"")
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How far a live call has come: with it another life of an engine goes on with the call, and its record is whole.
+
+    Fields without a word here are those of `CallRecord`.
+    """
+
+    at: datetime
+    life: int
+    """How many lives of engines have had the call, from 1: what each of them made in Asterisk has names of its own."""
+    plan: msgspec.Raw = NOT_TOLD_AGAIN
+    """What the call goes through (`engine.routing.call_plan`, as JSON); empty: as it was told before."""
+    stage: int | None = None
+    """The place in the plan of the stage that goes on; None: the first has not begun."""
+    legs_before: int = 0
+    """How many legs to targets there were when that stage began."""
+    failure: Result | None = None
+    """How the stage before it ended."""
+    taken_by: str | None = None
+    """The channel of the target that has the call: it answered, and where it must, it pressed 1."""
+    taker_was_told: bool = False
+    """Whether that one heard the whole recording notice."""
+    target: PhoneNumber | None = None
+    ringing_at: datetime | None = None
+    answered_at: datetime | None = None
+    first_sound_at: datetime | None = None
+    result: Result | None = None
+    ended_by: Side = Side.DARI
+    recording: str | None = None
+    recording_reason: str = ""
+    rules: tuple[str, ...] = ()
+    callback: str | None = None
+    text_only: str | None = None
+    consent: Consent | None = None
+    voicemail: str | None = None
+    legs: tuple[Leg, ...] = ()
+    """The caller's first, once it is known."""
+    steps: tuple[Step, ...] = ()
+    """Those that go on have no end."""
+
+
 class OpenCall(msgspec.Struct, frozen=True, kw_only=True):
     """A call that has arrived and is not closed yet."""
 
     arrival: Arrival
     last_alive: datetime
     """The latest instant at which the call is known to have lived."""
+    progress: Progress | None = None
+    """How far it had come; None: nobody told."""
+
+    def seen_at(self, instant: datetime) -> OpenCall:
+        """The same call, which lived at `instant`."""
+        last_alive = max(self.last_alive, instant)
+        return OpenCall(arrival=self.arrival, last_alive=last_alive, progress=self.progress)
+
+    def come_to(self, progress: Progress) -> OpenCall:
+        """The same call, which has come so far; its plan is told once and stays."""
+        known = self.progress
+        if not progress.plan and known is not None:
+            progress = msgspec.structs.replace(progress, plan=known.plan)
+        return OpenCall(arrival=self.arrival, last_alive=max(self.last_alive, progress.at), progress=progress)
 
 
 class CallRecord(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from uuid import UUID
 
 from engine.cdr.model import CallRecord, OpenCall
-from engine.cdr.segment import Alive, Arrived, Closed, Drained, Entry, Place
+from engine.cdr.segment import Alive, Arrived, Came, Closed, Drained, Entry, Place
 
 
 class Pending:
@@ -22,6 +22,8 @@ class Pending:
         match entry:
             case Arrived(call):
                 return call.arrival.call_id in self.open
+            case Came(call_id, _):
+                return call_id in self.open
             case Closed(record):
                 return record.call_id in self.closed
             case Drained():

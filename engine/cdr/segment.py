@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from binascii import crc32
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from uuid import UUID
 
 import msgspec
 
-from engine.cdr.model import CallRecord, OpenCall
+from engine.cdr.model import CallRecord, OpenCall, Progress
 from engine.foundation.files import sync_folder
 
 SUFFIX = ".spool"
@@ -31,6 +32,13 @@ class Alive(msgspec.Struct, frozen=True, tag="alive"):
     at: datetime
 
 
+class Came(msgspec.Struct, frozen=True, tag="progress"):
+    """A call has come so far."""
+
+    call_id: UUID
+    progress: Progress
+
+
 class Closed(msgspec.Struct, frozen=True, tag="closed"):
     """A call has ended."""
 
@@ -38,12 +46,12 @@ class Closed(msgspec.Struct, frozen=True, tag="closed"):
 
 
 class Drained(msgspec.Struct, frozen=True, tag="drained"):
-    """The records of these calls are in the database, or were refused by it and set aside."""
+    """Calls that are not this spool's any more: they are in the database, refused by it, or another engine's."""
 
     call_ids: tuple[UUID, ...]
 
 
-Entry = Arrived | Alive | Closed | Drained
+Entry = Arrived | Alive | Came | Closed | Drained
 
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[Entry] = msgspec.json.Decoder(Entry)
@@ -71,16 +79,17 @@ def decode(line: bytes) -> Entry:
 
 
 class Segment:
-    """A file of the spool. Only the newest of a spool is written to."""
+    """A file of the spool. Only the newest of a spool is written to, and only that one is kept open."""
 
-    def __init__(self, path: Path, descriptor: int) -> None:
+    def __init__(self, path: Path, size: int, descriptor: int | None = None) -> None:
         self.path = path
-        self.size = os.fstat(descriptor).st_size
+        self.size = size
         self.calls: set[UUID] = set()
         """Calls with a line in this file that still matter."""
         self.unsynced: list[Entry] = []
         """Entries that a power cut could still take."""
         self._descriptor = descriptor
+        """None: it is not written to."""
         self._named = False
         self._torn = False
 
@@ -88,15 +97,17 @@ class Segment:
     def create(cls, folder: Path, number: int) -> Segment:
         """A new, empty file. Raises OSError."""
         path = folder / f"{number:012d}{SUFFIX}"
-        return cls(path, os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_APPEND, 0o600))
+        return cls(path, 0, os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_APPEND, 0o600))
 
     @classmethod
     def reopen(cls, path: Path) -> Segment:
         """A file of an earlier life, to be read only. Raises OSError."""
-        return cls(path, os.open(path, os.O_RDONLY))
+        return cls(path, path.stat().st_size)
 
     def append(self, line: bytes) -> int:
         """Gives the line to the operating system; returns where it begins. Raises OSError: nothing appended."""
+        if self._descriptor is None:
+            raise OSError(errno.EBADF, "the file is not written to any more", str(self.path))
         if self._torn:
             os.ftruncate(self._descriptor, self.size)
         self._torn = True
@@ -109,14 +120,22 @@ class Segment:
 
     def sync(self) -> None:
         """Makes what was appended, and the file's name, survive a power cut. Raises OSError."""
-        os.fdatasync(self._descriptor)
+        if self._descriptor is None:
+            with self.path.open("rb") as file:
+                os.fdatasync(file.fileno())
+        else:
+            os.fdatasync(self._descriptor)
         if not self._named:
             sync_folder(self.path.parent)
             self._named = True
 
     def entry(self, offset: int, length: int) -> Entry:
-        """The entry whose line lies there. Raises Broken, OSError."""
-        return decode(os.pread(self._descriptor, length, offset))
+        """The entry whose line lies there. Raises Broken, OSError.
+
+        A thread may call it whatever happens to the file meanwhile.
+        """
+        with self.path.open("rb", buffering=0) as file:
+            return decode(os.pread(file.fileno(), length, offset))
 
     def lines(self) -> Iterator[tuple[int, bytes]]:
         """Every line with the offset where it begins; the last may lack its line feed."""
@@ -125,6 +144,12 @@ class Segment:
             for line in file:
                 yield offset, line
                 offset += len(line)
+
+    def move(self, folder: Path, number: int) -> Path:
+        """Puts the file into another spool's folder, in one step; the folder that it was in. Raises OSError."""
+        old = self.path.parent
+        self.path = self.path.rename(folder / f"{number:012d}{SUFFIX}")
+        return old
 
     def set_aside(self) -> Path:
         """Renames the file so that no later start reads it, and returns its new path."""
@@ -137,7 +162,10 @@ class Segment:
         self.path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        os.close(self._descriptor)
+        """Nothing is written to it any more; it can be read as before."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+        self._descriptor = None
 
 
 class Place(NamedTuple):

@@ -8,24 +8,33 @@ stays closed and a drained one drained, whichever line is seen first.
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import os
 from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 from uuid import UUID
 
 import structlog
 
+from engine.cdr.dead_spool import Packed
 from engine.cdr.left_behind import LeftBehind, read_back
-from engine.cdr.model import Arrival, CallRecord, OpenCall
+from engine.cdr.model import Arrival, CallRecord, OpenCall, Progress
 from engine.cdr.pending import Pending
-from engine.cdr.segment import Alive, Arrived, Broken, Closed, Drained, Place, Segment
+from engine.cdr.segment import Alive, Arrived, Broken, Came, Closed, Drained, Place, Segment
 from engine.cdr.writer import Writer
 from engine.foundation.clock import Clock
 from engine.foundation.errors import Conflict, Invalid
+from engine.foundation.files import sync_folder
+
+_AGAIN = 1.0
+"""Seconds until files are opened again of which none could be."""
+_NOT_THE_FILES_FAULT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 log = structlog.get_logger(__name__)
 
@@ -56,17 +65,16 @@ class Spool:
     def open(cls, folder: Path, node: str, clock: Clock) -> Spool:
         """Takes the folder for `node` and reads what an earlier life left in it.
 
-        Raises Conflict when another process has the folder, Invalid when it cannot be used.
+        Blocks for as long as the reading takes. Raises Conflict when another process has the folder, Invalid when it
+        cannot be used.
         """
-        try:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            lock = _take(folder, node)
-            left = read_back(folder)
-        except OSError as error:
-            raise Invalid(
-                f"spool folder {folder}: unusable ({error.strerror}); let this user read and write it"
-            ) from None
-        spool = cls(folder, lock, clock, left)
+        return cls.of(folder, clock, take(folder, node))
+
+    @classmethod
+    def of(cls, folder: Path, clock: Clock, taken: Taken) -> Spool:
+        """The spool of a folder that was taken, perhaps in a thread."""
+        left = taken.left
+        spool = cls(folder, taken.lock, clock, left)
         for path in left.unreadable:
             log.error("a file of the spool cannot be read and is left as it is", file=str(path))
         for segment in left.damaged:
@@ -109,11 +117,20 @@ class Spool:
         """These calls live at `at`: should nobody see them end, they lasted until then at least."""
         known = tuple(call_id for call_id in call_ids if call_id in self._pending.open)
         for call_id in known:
-            arrival = self._pending.open[call_id].arrival
-            self._pending.open[call_id] = OpenCall(arrival=arrival, last_alive=at)
+            self._pending.open[call_id] = self._pending.open[call_id].seen_at(at)
         self._writer.write_held()
         if known and not self.held:
             self._writer.append(Alive(known, at))
+
+    def progress(self, call_id: UUID, progress: Progress) -> None:
+        """An open call has come so far. On return the operating system has it: this process may die."""
+        if call := self._pending.open.get(call_id):
+            self._pending.open[call_id] = call.come_to(progress)
+            self._writer.append(Came(call_id, progress))
+
+    async def give_away(self, call_ids: Iterable[UUID]) -> None:
+        """These calls are somebody else's now, who also writes their records."""
+        await self.drained(call_ids)
 
     def closed(self, record: CallRecord) -> None:
         """A call has ended. Closing it again changes nothing while it waits to be drained."""
@@ -145,7 +162,12 @@ class Spool:
             if not chosen:
                 self._something_closed.clear()
                 continue
-            records, unreadable = await loop.run_in_executor(self._disk, _read, chosen)
+            try:
+                records, unreadable = await loop.run_in_executor(self._disk, _read, chosen)
+            except OSError as error:
+                log.warning("the spool cannot be read now and is tried again", reason=error.strerror)
+                await asyncio.sleep(_AGAIN)
+                continue
             if unreadable:
                 log.error("call records cannot be read from the spool", calls=[str(call) for call in unreadable])
                 self._forget(unreadable)
@@ -159,6 +181,24 @@ class Spool:
         self._forget(gone)
         await self._carry_forward()
         self._writer.remove_empty()
+
+    async def take_in(self, packed: Packed) -> list[OpenCall]:
+        """The packed file of a dead engine's spool becomes ours, in one step; its open calls.
+
+        On return that would survive a power cut, if the disk keeps names. Raises OSError: then nothing changed.
+        """
+        old = self._writer.take_in(packed.segment)
+        self._pending.open.update(packed.open)
+        self._pending.closed.update(packed.closed)
+        if packed.closed:
+            self._something_closed.set()
+        loop = asyncio.get_running_loop()
+        try:
+            for folder in (packed.segment.path.parent, old):
+                await loop.run_in_executor(self._disk, sync_folder, folder)
+        except OSError as error:
+            log.error("the disk does not keep the name of a file of the spool", reason=error.strerror)
+        return list(packed.open.values())
 
     async def close(self) -> None:
         """Syncs and gives the folder back. What is open or not drained stays in it."""
@@ -188,7 +228,11 @@ class Spool:
     def _rescue(self, segment: Segment, left: LeftBehind) -> None:
         """Writes what is whole in a damaged file into a new one and sets the damaged one aside for people."""
         inside = [(call, place) for call, place in left.closed.items() if place.segment is segment]
-        records, _ = _read(inside)
+        try:
+            records, _ = _read(inside)
+        except OSError as error:
+            log.error("a damaged file of the spool cannot be read now", reason=error.strerror)
+            return
         for record in records:
             self._writer.append(Closed(record))
         for call_id in segment.calls & left.open.keys():
@@ -206,7 +250,36 @@ class Spool:
         self.damaged.append(segment.path)
 
 
-def _take(folder: Path, node: str) -> int:
+class Taken(NamedTuple):
+    """A folder that is ours, and what was found in it."""
+
+    lock: int
+    """Its descriptor: the folder is ours until that is closed."""
+    left: LeftBehind
+
+
+def take(folder: Path, node: str) -> Taken:
+    """Takes the folder for `node` and reads what an earlier life left in it, on disk from now on. May be large: blocks.
+
+    Raises Conflict when another process has the folder, Invalid when it cannot be used.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = _lock(folder, node)
+        try:
+            left = read_back(folder)
+        except OSError:
+            os.close(lock)
+            raise
+    except OSError as error:
+        raise Invalid(f"spool folder {folder}: unusable ({error.strerror}); let this user read and write it") from None
+    for segment in left.segments:
+        with suppress(OSError):
+            segment.sync()
+    return Taken(lock, left)
+
+
+def _lock(folder: Path, node: str) -> int:
     """Locks the folder until the descriptor returned is closed. Raises Conflict."""
     lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
@@ -231,7 +304,10 @@ def _say_owner(lock: int, owner: str) -> None:
 
 
 def _read(calls: Sequence[tuple[UUID, CallRecord | Place]]) -> tuple[list[CallRecord], list[UUID]]:
-    """The records, in order, and the calls whose line cannot be read any more."""
+    """The records, in order, and the calls whose line cannot be read any more.
+
+    Raises OSError when it is this process or this machine that can open no file now: the lines are there.
+    """
     records: list[CallRecord] = []
     unreadable: list[UUID] = []
     for call_id, where in calls:
@@ -240,7 +316,11 @@ def _read(calls: Sequence[tuple[UUID, CallRecord | Place]]) -> tuple[list[CallRe
             continue
         try:
             entry = where.segment.entry(where.offset, where.length)
-        except (OSError, Broken):
+        except Broken:
+            entry = None
+        except OSError as error:
+            if error.errno in _NOT_THE_FILES_FAULT:
+                raise
             entry = None
         if isinstance(entry, Closed):
             records.append(entry.record)

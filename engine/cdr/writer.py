@@ -98,6 +98,19 @@ class Writer:
         for segment in self.segments:
             segment.close()
 
+    def take_in(self, segment: Segment) -> Path:
+        """A file of another spool, on disk, becomes the newest of this one; the folder that it was in.
+
+        What is written later of its calls goes into a file after it. Raises OSError: it stays where it is.
+        """
+        old = segment.move(self._folder, self.next_number)
+        self.segments.append(segment)
+        self.next_number += 1
+        last, self.current = self.current, None
+        if last and not last.unsynced:
+            last.close()
+        return old
+
     def remove_empty(self) -> None:
         """Removes the oldest files that no call needs; in order, so that `drained` outlives `arrived`."""
         while self.segments and self.segments[0] is not self.current and not self.segments[0].calls:
@@ -127,10 +140,12 @@ class Writer:
             or self.current.size >= SEGMENT_BYTES
             or (now - self._began >= SEGMENT_SECONDS and self.current.size)
         ):
-            self.current = Segment.create(self._folder, self.next_number)
+            last, self.current = self.current, Segment.create(self._folder, self.next_number)
             self.segments.append(self.current)
             self.next_number += 1
             self._began = now
+            if last and not last.unsynced:
+                last.close()
         return self.current
 
     async def _sync_written(self) -> None:
@@ -153,6 +168,8 @@ class Writer:
                 self._report(sync=f"the spool cannot be synced: {error.strerror}")
                 return False
             del segment.unsynced[:count]
+            if segment is not self.current and not segment.unsynced:
+                segment.close()
         self._durable = target
         self._report(sync="")
         return True
@@ -165,6 +182,7 @@ class Writer:
             self._pending.unplaced(entry)
         self.held.extendleft(entry for entry in reversed(segment.unsynced) if self._pending.matters(entry))
         segment.unsynced.clear()
+        segment.close()
 
     def _report(self, *, write: str | None = None, sync: str | None = None) -> None:
         """Takes down how the disk did (an empty reason: well), and logs when that changes."""

@@ -6,6 +6,7 @@ What can be put right without losing anything is put right; the rest is told.
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -26,10 +27,12 @@ from engine.recordings.keep import digest_of
 from engine.recordings.model import SEALED, Recording, RecordingKind, call_and_kind
 from engine.recordings.retention import finish_deletions
 from engine.recordings.sealed import Damaged
+from engine.recordings.sound import TURNED
 
 YOUNG_SECONDS = 3600.0
 """A file that was written to so lately may still be on its way to its row."""
 _PAGE = 500
+_OF_CHANNEL = re.compile(r"(?:[A-Za-z0-9_-]+-)?[0-9]{9,11}\.[0-9]+\.raw")
 
 
 class Trouble(Enum):
@@ -183,7 +186,10 @@ async def _unknown(archive: Archive, file: str, path: Path, mend: bool) -> Findi
 
 async def _left_behind(archive: Archive, mend: bool) -> list[Finding]:
     """What lies in Asterisk's spool though its call is long over."""
-    findings = []
+    findings = [
+        Finding(Trouble.LEFT_BEHIND, path.name, "its call went without an engine, and Asterisk died in it")
+        for path in await asyncio.to_thread(lambda: list(_without_engine(archive.spool)))
+    ]
     for path, call_id, kind in await asyncio.to_thread(lambda: list(_of_asterisk(archive.spool))):
         if not _is_old(path):
             continue
@@ -236,6 +242,7 @@ def _found(folder: Path) -> Iterator[str]:
 def _of_asterisk(spool: Path) -> Iterator[tuple[Path, UUID, RecordingKind]]:
     for folder, ending, kind in (
         ("monitor", ".raw", RecordingKind.TALK),
+        ("monitor", TURNED, RecordingKind.TALK),
         ("monitor", ".voicemail.raw", RecordingKind.VOICEMAIL),
         ("recording", ".voicemail.wav", RecordingKind.VOICEMAIL),
     ):
@@ -244,6 +251,13 @@ def _of_asterisk(spool: Path) -> Iterator[tuple[Path, UUID, RecordingKind]]:
                 yield path, UUID(path.name.removesuffix(ending)), kind
             except ValueError:
                 continue
+
+
+def _without_engine(spool: Path) -> Iterator[Path]:
+    """Old recordings under a channel's id: no row of Asterisk's call records came to tell whose they are."""
+    for path in (spool / "monitor").glob("*.raw"):
+        if _OF_CHANNEL.fullmatch(path.name) and _is_old(path):
+            yield path
 
 
 def _is_old(path: Path) -> bool:

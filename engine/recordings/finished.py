@@ -25,7 +25,7 @@ from engine.recordings.keep import Left, alone, digest_of, finished_sound, short
 from engine.recordings.keys import OwnerKey, current_key
 from engine.recordings.model import SEALED, Recording, RecordingKind, file_name
 from engine.recordings.sealed import Damaged, Header, Sealed, SealedFile
-from engine.recordings.sound import WAV_HEADER_BYTES, NoSound, seconds_in
+from engine.recordings.sound import TURNED, WAV_HEADER_BYTES, NoSound, seconds_in
 
 log = structlog.get_logger(__name__)
 
@@ -48,7 +48,7 @@ def left_of(archive: Archive, record: CallRecord, kind: RecordingKind) -> Left:
     monitor = archive.spool / "monitor"
     if kind is RecordingKind.TALK:
         plain = archive.path(file_name(record.call_id, kind, record.arrived_at).removesuffix(SEALED))
-        return Left(call, kind, (monitor / f"{call}.raw", plain), expected_seconds(record))
+        return Left(call, kind, (monitor / f"{call}.raw", monitor / f"{call}{TURNED}", plain), expected_seconds(record))
     return Left(
         call, kind, (archive.spool / "recording" / f"{call}.voicemail.wav", monitor / f"{call}.voicemail.raw"), None
     )

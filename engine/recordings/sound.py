@@ -27,6 +27,10 @@ _SPEECH_FLOOR = 184.0
 WAV_HEADER_BYTES = _WAV.size
 
 
+TURNED = ".turned.raw"
+"""How the name of a recording ends whose left side is the target."""
+
+
 class NoSound(GaveUp):
     """A file of Asterisk's holds no sound; the text is in words for the call's record."""
 
@@ -41,6 +45,8 @@ class Sound:
     channels: int
     left_only: bool = False
     """Only the first channel is given on: on the other one nobody spoke."""
+    turned: bool = False
+    """The two channels are given on the other way round."""
 
     @property
     def seconds(self) -> float:
@@ -65,7 +71,13 @@ class Sound:
                 if not piece or len(piece) % frame:
                     raise OSError(f"{self.path} became shorter while it was read")
                 left -= len(piece)
-                yield _first_channel(piece, self.channels) if self.left_only and self.channels > 1 else piece
+                yield self._given_on(piece)
+
+    def _given_on(self, piece: bytes) -> bytes:
+        if self.channels == 1 or not (self.left_only or self.turned):
+            return piece
+        channels = np.frombuffer(piece, "<i2").reshape(-1, self.channels)
+        return (channels[:, 0] if self.left_only else channels[:, ::-1]).tobytes()
 
     def speech_seconds(self) -> float:
         """How long something is heard that is louder than a line's noise."""
@@ -99,8 +111,12 @@ def seconds_in(wav_size: int, header: bytes) -> float:
 
 
 def raw_stereo(path: Path, *, left_only: bool = False) -> Sound:
-    """MixMonitor's `D` file: left the caller, right the target. Half a frame at its end is left out."""
-    return Sound(path, 0, path.stat().st_size // (_STEREO * SAMPLE_BYTES), _STEREO, left_only)
+    """MixMonitor's `D` file: left the caller, right the target; one named TURNED is from the target's leg, turned.
+
+    Half a frame at its end is left out.
+    """
+    turned = path.name.endswith(TURNED)
+    return Sound(path, 0, path.stat().st_size // (_STEREO * SAMPLE_BYTES), _STEREO, left_only, turned)
 
 
 def wav(path: Path, *, left_only: bool = False) -> Sound:
@@ -131,7 +147,3 @@ def _channels(file: BinaryIO, length: int) -> int:
     if (coding, rate, bits) != (_PCM, RATE, 8 * SAMPLE_BYTES) or channels not in (1, 2):
         raise NoSound("Asterisk left a WAV file that is not 8 kHz of 16 bits")
     return int(channels)
-
-
-def _first_channel(piece: bytes, channels: int) -> bytes:
-    return np.frombuffer(piece, "<i2").reshape(-1, channels)[:, 0].tobytes()

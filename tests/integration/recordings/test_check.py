@@ -152,6 +152,15 @@ async def test_a_sound_of_a_call_without_record_is_told_and_stays(desk: Desk) ->
     assert len(desk.left()) == 2
 
 
+async def test_a_sound_of_a_call_without_an_engine_that_asterisk_died_in_is_told_and_stays(desk: Desk) -> None:
+    monitor = desk.archive.spool / "monitor"
+    leave(monitor / "1795310074.12.raw", talk(1.0), quiet=HOUR + 1)
+    leave(monitor / "pbx-1795310074.13.raw", talk(1.0))
+    (finding,) = (await compare(desk.archive)).open
+    assert (finding.trouble, finding.file) == (Trouble.LEFT_BEHIND, "1795310074.12.raw")
+    assert len(desk.left()) == 2
+
+
 @pytest.mark.parametrize("mend", [True, False])
 async def test_looking_alone_changes_nothing(desk: Desk, mend: bool) -> None:
     kept = await desk.kept()

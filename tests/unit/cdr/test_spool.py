@@ -15,10 +15,14 @@ from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
 
+import msgspec
 import pytest
 
 from engine.cdr import writer
-from engine.cdr.segment import Segment, decode
+from engine.cdr.dead_spool import open_calls
+from engine.cdr.left_behind import LeftBehind
+from engine.cdr.model import Progress
+from engine.cdr.segment import Entry, Segment, decode
 from engine.cdr.spool import Spool
 from engine.foundation.clock import SystemClock
 from engine.foundation.errors import Conflict, Invalid
@@ -486,3 +490,151 @@ def _fill(file: Path) -> None:
                 while True:
                     ballast.write(b"x" * size)
     assert os.statvfs(file).f_bavail == 0
+
+
+# How far live calls have come
+
+
+def _progress(stage: int, **more: object) -> Progress:
+    at = MORNING + timedelta(seconds=10 + stage)
+    return Progress(at=at, life=1, stage=stage, **more)  # type: ignore[arg-type]
+
+
+async def test_a_new_life_finds_how_far_a_call_had_come_and_its_plan_that_was_told_once(start: Opener) -> None:
+    spool = start()
+    came = arrival()
+    spool.arrived(came)
+    plan = msgspec.Raw(b'{"type":"Forward"}')
+    spool.progress(came.call_id, _progress(0, plan=plan))
+    spool.progress(came.call_id, _progress(1, consent=None, legs=record(came).legs, steps=record(came).steps))
+    await _die(spool)
+
+    (left,) = start().left_open
+    assert left.progress is not None
+    assert (left.progress.stage, bytes(left.progress.plan)) == (1, bytes(plan))
+    assert (left.progress.legs, left.progress.steps) == (record(came).legs, record(came).steps)
+    assert left.last_alive == left.progress.at
+
+
+async def test_progress_outlives_the_file_in_which_it_was_told(start: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "SEGMENT_BYTES", 300)
+    spool = start()
+    came = arrival()
+    spool.arrived(came)
+    spool.progress(came.call_id, _progress(0, plan=msgspec.Raw(b"{}")))
+    for _ in range(5):
+        one = record()
+        spool.closed(one)
+        await spool.drained([one.call_id])
+    assert _files(spool)[0].name > "000000000002.spool", "the first files are still there"
+    spool.alive([came.call_id], MORNING + timedelta(seconds=60))
+    await _die(spool)
+
+    (left,) = start().left_open
+    assert left.progress is not None
+    assert (left.progress.stage, bytes(left.progress.plan)) == (0, b"{}")
+    assert left.last_alive == MORNING + timedelta(seconds=60)
+
+
+async def test_progress_of_a_call_that_is_closed_or_somebody_elses_says_nothing(start: Opener) -> None:
+    spool = start()
+    over, given = arrival(), arrival()
+    spool.arrived(over)
+    spool.arrived(given)
+    spool.closed(record(over))
+    await spool.give_away([given.call_id])
+    for came in (over, given):
+        spool.progress(came.call_id, _progress(1))
+    await _die(spool)
+
+    again = start()
+    assert again.left_open == []
+    assert [one.call_id for one in await again.next_batch(10)] == [over.call_id]
+
+
+# A spool that has grown while the database was away
+
+
+def _open_files(folder: Path) -> int:
+    """How many files of the folder this process has open, but for its lock."""
+    opened = [link.readlink() for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+    return sum(path.parent == folder and path.name != "lock" for path in opened)
+
+
+async def test_however_many_files_there_are_few_are_open(start: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "SEGMENT_BYTES", 1_000)
+    spool = start()
+    records = [record(arrival(MORNING + timedelta(seconds=n))) for n in range(100)]
+    for one in records:
+        spool.closed(one)
+        await spool.synced()
+    assert len(_files(spool)) > 50
+    assert _open_files(spool._writer._folder) <= 2
+    assert await spool.next_batch(1_000) == records
+    await _die(spool)
+    again = start()
+    assert _open_files(again._writer._folder) == 0
+    assert await again.next_batch(1_000) == records
+    again.closed(record())
+    assert await again.next_batch(100) == records
+    await again.drained([one.call_id for one in records])
+    await again.synced()
+    assert _open_files(again._writer._folder) == 1
+
+
+async def test_records_are_not_given_up_when_no_file_can_be_opened_now(
+    start: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.cdr.spool._AGAIN", 0.0)
+    spool = start()
+    records = [record() for _ in range(3)]
+    for one in records:
+        spool.closed(one)
+    real, tries = Segment.entry, 0
+
+    def entry(segment: Segment, offset: int, length: int) -> Entry:
+        nonlocal tries
+        tries += 1
+        if tries in (2, 3):
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return real(segment, offset, length)
+
+    monkeypatch.setattr(Segment, "entry", entry)
+    assert await spool.next_batch(10) == records
+    assert spool.waiting == 3
+    assert tries == 6  # one was read, and two tries failed
+
+
+async def test_a_folder_that_could_not_be_read_is_not_kept_locked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_: Path) -> LeftBehind:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as broken:
+        broken.setattr("engine.cdr.spool.read_back", refused)
+        with pytest.raises(Invalid, match=os.strerror(errno.EIO)):
+            Spool.open(tmp_path / "spool", "n1", SystemClock())
+    await Spool.open(tmp_path / "spool", "n1", SystemClock()).close()
+
+
+async def test_looking_into_the_spool_of_another_engine_writes_and_syncs_nothing(
+    start: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = start()
+    spool.arrived(came := arrival())
+    with monkeypatch.context() as watched:
+        for name in ("fdatasync", "fsync", "write"):
+            watched.setattr(os, name, _refuse)
+        assert open_calls(spool._writer._folder).keys() == {came.call_id}
+    synced: list[int] = []
+    real = os.fdatasync
+
+    def counted(descriptor: int) -> None:
+        synced.append(descriptor)
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fdatasync", counted)
+    await _die(spool)
+    start()
+    assert len(synced) == 1, "what a new life has read is not on disk"

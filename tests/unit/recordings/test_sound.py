@@ -6,6 +6,7 @@ import struct
 import wave
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from engine.recordings.sound import NoSound, raw_stereo, seconds_in, wav, wav_header
@@ -22,6 +23,15 @@ def test_raw_stereo_becomes_a_wav_with_the_caller_left(tmp_path: Path) -> None:
     sound = raw_stereo(tmp_path / "a.raw")
     assert sound.seconds == 2.5
     assert made(list(sound.wav()), tmp_path) == (2, 8000, left[:-3])
+
+
+def test_a_recording_from_the_targets_leg_is_turned(tmp_path: Path) -> None:
+    caller = voice(150.0)  # more than is read at once
+    leave(tmp_path / "a.turned.raw", with_silent_right(caller))
+    _, _, samples = made(list(raw_stereo(tmp_path / "a.turned.raw").wav()), tmp_path)
+    stereo = np.frombuffer(samples, "<i2").reshape(-1, 2)
+    assert not stereo[:, 0].any()
+    assert stereo[:, 1].tobytes() == caller
 
 
 def test_of_a_voicemail_in_stereo_only_the_caller_is_taken(tmp_path: Path) -> None:
