@@ -11,7 +11,9 @@ from pathlib import Path
 from uuid import UUID
 
 from engine.calls.reception import Reception
+from engine.calls.strays import Elsewhere
 from engine.calls.switchboard import Switchboard
+from engine.cdr.call_file import CallFile
 from engine.cdr.model import Arrival, CallRecord, StepKind
 from engine.cdr.spool import Spool
 from engine.events.call_log import CallLog
@@ -190,19 +192,22 @@ async def desk_at(
     grace: float = 0.0,
     asterisk: WatchedAsterisk | None = None,
     rules: tuple[Rule, ...] = (),
+    node: str = NODE,
+    call_file: CallFile | None = None,
+    elsewhere: Elsewhere | None = None,
 ) -> AsyncIterator[Desk]:
     """A desk with these numbers in service (NUMBER as it comes, if none is given). Runs in virtual time.
 
     `rules` are those of NUMBER.
 
-    With `asterisk` it joins one that is there already and leaves it there.
+    With `asterisk` it joins one that is there already and leaves it there. `call_file` and `elsewhere` as Reception's.
     """
     journal: list[str] = []
     own = asterisk is None
     asterisk = asterisk or WatchedAsterisk(f"dari-{NODE}", sounds=SECONDS, clock=LoopClock(START))
     clock = asterisk.clock
     asterisk.journal, asterisk.hanging = journal, {}
-    spool = WatchedSpool.open(folder / "spool", NODE, clock)
+    spool = WatchedSpool.open(folder / "spool", node, clock)
     assert isinstance(spool, WatchedSpool)
     spool.journal = journal
     in_service = {str(number.number): number for number in numbers or (service_number(),)}
@@ -225,12 +230,14 @@ async def desk_at(
         spool=spool,
         sounds=Path("/sounds"),
         monitor=folder / "monitor",
-        node=NODE,
+        node=node,
         talk_limit=TALK_LIMIT,
     )
     planner = HandPlanner(in_service, RING_SECONDS, rules={NUMBER: rules})
     log = CallLog(folder / "log", "calls", mask=False, max_bytes=10_000_000, files=2)
-    reception = Reception(board, asterisk.connection, planner, log, clock, NODE)
+    reception = Reception(
+        board, asterisk.connection, planner, log, clock, node, call_file=call_file, elsewhere=elsewhere
+    )
     tasks = Tasks("desk")
     tasks.start("reception", reception.run())
     await asyncio.sleep(0.1)

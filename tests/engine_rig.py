@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from engine.asterisk.commands import Ari
 from engine.asterisk.connection import Connection
 from engine.asterisk.manager import Manager
-from engine.calls.reception import Reception
+from engine.calls.comparison import COMPARED_EVERY
+from engine.calls.reception import EVENTS_USED, Reception
 from engine.calls.switchboard import Switchboard
+from engine.cdr.call_file import CallFile
 from engine.cdr.model import CallRecord, StepKind
 from engine.cdr.spool import Spool
 from engine.events.call_log import CallLog
@@ -106,6 +108,8 @@ class Rig:
     """An engine that takes calls, and what it has written down."""
 
     reception: Reception
+    connection: Connection
+    manager: Manager
     carrier: Carrier
     numbers: dict[PhoneNumber, ServiceNumber]
     planner: HandPlanner
@@ -145,19 +149,32 @@ class Rig:
 
 @asynccontextmanager
 async def engine_on(
-    asterisk: RunningAsterisk, home: Path, numbers: list[ServiceNumber], carrier: Carrier, *, grace: float = 5.0
+    asterisk: RunningAsterisk,
+    home: Path,
+    numbers: list[ServiceNumber],
+    carrier: Carrier,
+    *,
+    grace: float = 5.0,
+    compared_every: float = COMPARED_EVERY,
+    patience: float = 5.0,
+    node: str = NODE,
 ) -> AsyncIterator[Rig]:
-    """The engine, connected; on leaving it waits `grace` seconds for its calls."""
+    """The engine, connected; on leaving it waits `grace` seconds for its calls. All are seconds.
+
+    `patience`: how long it waits for Asterisk's answers, and between two looks whether Asterisk is there.
+    """
     clock = SystemClock()
-    spool = Spool.open(home / "spool", NODE, clock)
+    spool = Spool.open(home / "spool", node, clock)
     schema = (PRODUCT_FILES / "asterisk-conf/music.sql").read_text()
     music = Music(asterisk.settings.music, asterisk.settings.sounds, schema)
     ami_host, _, ami_port = asterisk.ami_address.partition(":")
     tasks = Tasks("rig")
     own = {number.number: number for number in numbers}
     async with (
-        Ari(asterisk.ari_url, f"dari-{NODE}", asterisk.ari_user, asterisk.ari_password) as ari,
-        Manager(ami_host, int(ami_port), asterisk.ami_user, asterisk.ami_password) as manager,
+        Ari(asterisk.ari_url, f"dari-{node}", asterisk.ari_user, asterisk.ari_password, timeout=patience) as ari,
+        Manager(
+            ami_host, int(ami_port), asterisk.ami_user, asterisk.ami_password, timeout=patience, heartbeat=patience
+        ) as manager,
     ):
         trunks = HandTrunks([carrier_trunk()], clock.monotonic)
         board = Switchboard(
@@ -169,14 +186,22 @@ async def engine_on(
             spool=spool,
             sounds=asterisk.settings.sounds,
             monitor=asterisk.settings.spool / "monitor",
-            node=NODE,
+            node=node,
             talk_limit=60.0,
         )
         planner = HandPlanner(own, RING_SECONDS)  # type: ignore[arg-type]
-        connection = Connection(asterisk.ari_url, f"dari-{NODE}", asterisk.ari_user, asterisk.ari_password)
+        connection = Connection(
+            asterisk.ari_url,
+            f"dari-{node}",
+            asterisk.ari_user,
+            asterisk.ari_password,
+            event_types=EVENTS_USED,
+            heartbeat=patience,
+        )
         log = CallLog(home / "log", "calls", mask=False, max_bytes=10_000_000, files=2)
-        reception = Reception(board, connection, planner, log, clock, NODE)
-        rig = Rig(reception, carrier, own, planner, trunks, board.monitor, board.sounds)
+        file = CallFile(asterisk.call_records)
+        reception = Reception(board, connection, planner, log, clock, node, compared_every, call_file=file)
+        rig = Rig(reception, connection, manager, carrier, own, planner, trunks, board.monitor, board.sounds)
         tasks.start("reception", reception.run())
         tasks.start("records", rig.collect(spool))
         async with asyncio.timeout(PATIENCE):

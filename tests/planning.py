@@ -56,6 +56,9 @@ class HandPlanner:
         past = self.past.get(caller, ()) if caller else ()
         return History(calls=past, number=Load(at_once=live), account=Load(at_once=live))
 
+    def plan_unasked(self, line: Line, caller: PhoneNumber | None, instant: datetime) -> CallPlan:
+        return plan(line, caller, instant, History(known=False), self.ring_seconds)
+
     def placed(self, line: Line, second: PhoneNumber) -> Forward:
         return placed(line, second, self.ring_seconds)
 

@@ -1,33 +1,34 @@
-"""Takes over live calls after a restart or a lost socket: compares what Asterisk has with what we know.
-
-Connected calls go on to their end and their record. Calls that had not been connected yet are ended properly: their
-script cannot be taken up in the middle, and nobody is left alone on a line.
-"""
+"""Compares what Asterisk has with what we know: which channels of our calls are there, which are nobody's."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import asyncio
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
+import structlog
+
 from engine.asterisk import events
 from engine.asterisk.commands import Ari
-from engine.calls.call import TARGET_VARIABLE, Call
-from engine.calls.notes import Moment, Notes
-from engine.calls.own_ids import call_of, is_of_listener, is_of_node, is_target
-from engine.calls.party import Party, party_on
-from engine.calls.state import CallState
-from engine.calls.steps.connect import until_somebody_hangs_up
-from engine.calls.steps.voicemail import keep_message, spooled_message
-from engine.calls.switchboard import Switchboard
-from engine.cdr.model import CallRecord, OpenCall, Result, Side, StepKind, closed
-from engine.events.call_log import CallEventKind
+from engine.calls.call import Call
+from engine.calls.causes import NORMAL_CLEARING
+from engine.calls.legs import TARGET_VARIABLE
+from engine.calls.notes import Moment
+from engine.calls.own_ids import call_of, is_of_node, is_target
 from engine.foundation.clock import Clock
-from engine.foundation.errors import NotFound
+from engine.foundation.errors import Conflict, DariError, NotFound
 from engine.foundation.phone_number import PhoneNumber
 
+log = structlog.get_logger(__name__)
+
 _ANSWERED = "Up"
+_ALONE = "dari-alone"
+"""The dialplan's context for calls without an engine."""
+_IN_APPLICATION = ("Stasis", "StasisBroadcast")
+"""The dialplan's words for a channel that is in some application, whichever that is."""
 SURE_AFTER = 2.0
 """Seconds after which a channel that was asked for must be there, and one that is there must be known."""
 
@@ -41,28 +42,42 @@ class Found:
     bridges: dict[str, events.Bridge]
     own: frozenset[str]
     """Channels that Asterisk counts as this engine's."""
+    node: str
+    """Ours."""
     numbers: dict[str, PhoneNumber]
     """The numbers dialled, by target channel, of the calls that an earlier life left open."""
 
 
 async def hear_again(ari: Ari, callers: Collection[str], calls: Collection[UUID]) -> None:
-    """Lets Asterisk tell us of the channels of these calls (their callers' ids, their ids).
+    """Lets Asterisk tell us of the channels of these calls (their callers' ids, their ids): those that another
+    application has come to ours.
 
     What happened before is told by nobody: look after it, not before.
     """
-    wanted = [channel.id for channel in await ari.channels() if channel.id in callers or call_of(channel.id) in calls]
-    if wanted:
-        await ari.subscribe(wanted)
+    own = set((await ari.app()).channel_ids)
+    wanted = [channel for channel in await ari.channels() if channel.id in callers or call_of(channel.id) in calls]
+    await asyncio.gather(*(_bring_here(ari, channel) for channel in wanted if channel.id not in own))
+    await ari.subscribe([channel.id for channel in wanted])
 
 
-async def look(ari: Ari, left_open: Collection[UUID], clock: Clock) -> Found:
+async def _bring_here(ari: Ari, channel: events.Channel) -> None:
+    if channel.dialplan.app_name in _IN_APPLICATION and channel.dialplan.context != _ALONE:
+        with suppress(NotFound, Conflict):  # it has just left
+            await ari.move(channel.id, ari.app_name)
+
+
+async def look(ari: Ari, left_open: Collection[UUID], node: str, clock: Clock) -> Found:
     """Reads what Asterisk has; of the calls `left_open` by an earlier life also the numbers dialled."""
+    numbers = {
+        channel.id: await _number_dialled(ari, channel.id)
+        for channel in (await ari.channels() if left_open else ())
+        if call_of(channel.id) in left_open and is_target(channel.id)
+    }
     at = Moment(clock.now(), clock.monotonic())
-    channels = {channel.id: channel for channel in await ari.channels()}
-    bridges = {bridge.id: bridge for bridge in await ari.bridges()}
     own = frozenset((await ari.app()).channel_ids)
-    numbers = {channel: await _number_dialled(ari, channel) for channel in channels if call_of(channel) in left_open}
-    return Found(at, channels, bridges, own, numbers)
+    bridges = {bridge.id: bridge for bridge in await ari.bridges()}
+    channels = {channel.id: channel for channel in await ari.channels()}
+    return Found(at, channels, bridges, own, node, numbers)
 
 
 async def _number_dialled(ari: Ari, channel: str) -> PhoneNumber:
@@ -75,7 +90,8 @@ async def _number_dialled(ari: Ari, channel: str) -> PhoneNumber:
 def catch_up(call: Call, found: Found) -> bool:
     """Tells a call of ours which of its channels are there, and which went away unseen.
 
-    A party that hangs up leaves the other one's channel to us. Where both are gone, Asterisk went and nobody hung up.
+    A party that hangs up leaves the other one's channel to us. Where both are gone, or the Asterisk that they were in,
+    nobody hung up.
     False when one is not there that was asked for so lately that it may still come.
     """
     sure = True
@@ -85,137 +101,100 @@ def catch_up(call: Call, found: Found) -> bool:
         if channel := found.channels.get(party.channel):
             call.see(channel)
         elif party.started.tick < found.at.tick - SURE_AFTER:
-            call.lose(party, hung_up=party not in lost or len(lost) == 1)
+            call.lose(party, hung_up=not call.notes.stopped and (party not in lost or len(lost) == 1))
         elif not party.gone:
             sure = False
     return sure
 
 
-async def catch_up_sounds(call: Call, ari: Ari) -> None:
-    """Tells a call of ours which of its sounds ended unseen: it would wait for their end."""
-    for playback in call.sounding():
-        if not await ari.is_playing(playback):
-            call.sound_over(playback)
+async def remove(ari: Ari, channel: str) -> None:
+    """Ends a channel that no call wants. One that stays is found again by the next comparison."""
+    try:
+        await ari.hang_up(channel, NORMAL_CLEARING)
+    except DariError as error:
+        log.warning("a channel that no call wants is not removed", channel=channel, reason=str(error))
 
 
-def stray_channels(found: Found, live: Mapping[UUID, Call], callers: Collection[str], node: str) -> list[str]:
-    """Channels of this engine that no live call wants, nor anybody who listens to one.
+async def catch_up_sounds(call: Call, ari: Ari, is_sure: Callable[[str], bool]) -> set[str]:
+    """Tells a call of ours which of its sounds ended unseen: it would wait for their end.
 
-    Another engine's are not ours to end.
+    Those of which nobody `is_sure` come back: their end may be on its way to us just now.
     """
-    return [channel.id for channel in found.channels.values() if _is_stray(channel, found, live, callers, node)]
+    over = {playback for playback in call.sounding() if not await ari.is_playing(playback)}
+    for playback in filter(is_sure, over):
+        call.sound_over(playback)
+    return {playback for playback in over if not is_sure(playback)}
 
 
-def _is_stray(
-    channel: events.Channel, found: Found, live: Mapping[UUID, Call], callers: Collection[str], node: str
-) -> bool:
-    if found.at.at - datetime.fromisoformat(channel.creationtime) < timedelta(seconds=SURE_AFTER):
+def is_deaf(channel: events.Channel, found: Found) -> bool:
+    """Whether a leg that rings was dialled by another engine: its answer goes to that one's application, not to ours.
+
+    Only an answered one can be moved.
+    """
+    dialled_elsewhere = call_of(channel.id) is not None and not is_of_node(channel.id, found.node)
+    return dialled_elsewhere and channel.dialplan.app_name not in _IN_APPLICATION
+
+
+def is_alone(channel: events.Channel | None) -> bool:
+    """Whether the dialplan runs this caller's call alone: in its context for that, or in what that calls."""
+    if channel is None or call_of(channel.id) is not None:
         return False
-    if owner := call_of(channel.id):
-        return is_of_node(channel.id, node) and not _is_wanted(live.get(owner), channel.id)
-    return channel.id in found.own and channel.id not in callers
+    return channel.dialplan.context == _ALONE or channel.dialplan.app_name not in _IN_APPLICATION
 
 
-def stray_bridges(found: Found, live: Mapping[UUID, Call], node: str) -> list[str]:
-    """Bridges that this engine made for calls that are over, or for somebody who listened."""
+def newcomers(found: Found, callers: Collection[str]) -> list[events.Channel]:
+    """Callers in our application whom nobody knows: whoever took their calls died before it could write them down."""
     return [
-        bridge
-        for bridge in found.bridges
-        if (owner := call_of(bridge)) and is_of_node(bridge, node) and not _is_wanted(live.get(owner), bridge)
-    ]
-
-
-def _is_wanted(call: Call | None, channel_or_bridge: str) -> bool:
-    """A listener's of an earlier life of the engine is nobody's any more, nor is a leg that was given up."""
-    return call is not None and call.wants(channel_or_bridge)
-
-
-def moment_of(instant: datetime, clock: Clock) -> Moment:
-    """An instant that Asterisk or an earlier process told, on this process's monotonic clock; never in the future."""
-    age = max((clock.now() - instant).total_seconds(), 0.0)
-    return Moment(clock.now() - timedelta(seconds=age), clock.monotonic() - age)
-
-
-def rebuild(board: Switchboard, notes: Notes, open_call: OpenCall, found: Found) -> Call | None:
-    """The call as Asterisk has it now; None when the caller is not there any more."""
-    caller_channel = _callers_channel(open_call, found)
-    if caller_channel is None:
-        return None
-    caller = party_on(caller_channel, Side.CALLER, notes.arrival.caller, notes.arrived)
-    caller.place = board.trunks.taken(caller.trunk)
-    call = Call(board, notes, caller)
-    for channel in found.channels.values():
-        if call_of(channel.id) == call.id and is_target(channel.id):
-            call.add_target(party_on(channel, Side.TARGET, found.numbers.get(channel.id) or None, notes.arrived))
-    answered = [target for target in call.targets if found.channels[target.channel].state == _ANSWERED]
-    call.target = _connected(answered, found.bridges.get(call.bridge))
-    if call.target is not None:
-        notes.target = call.target.number
-    bridge = found.bridges.get(call.bridge)
-    call.bridge_made = bridge is not None
-    if caller_channel.state == _ANSWERED:
-        if bridge is not None and call.target is not None:
-            _was_answered(call, bridge)
-        elif spooled_message(call).exists():
-            keep_message(call)
-            notes.conclude(Result.VOICEMAIL, Side.DARI)
-    return call
-
-
-def _callers_channel(open_call: OpenCall, found: Found) -> events.Channel | None:
-    """The caller's; in a call that was placed, that of the first party, whichever INVITE reached it."""
-    firsts = [
         channel
         for channel in found.channels.values()
-        if call_of(channel.id) == open_call.arrival.call_id
-        and not (is_target(channel.id) or is_of_listener(channel.id))
+        if channel.id in found.own and channel.id not in callers and is_caller(channel)
     ]
-    if firsts:
-        return max(firsts, key=lambda channel: (channel.state == _ANSWERED, channel.creationtime))
-    return found.channels.get(open_call.arrival.channel)
 
 
-def _connected(answered: list[Party], bridge: events.Bridge | None) -> Party | None:
-    """Who has the call: the target in the bridge; before anybody is in it, the one that answered, if it is the only."""
-    inside = [target for target in answered if bridge is not None and target.channel in bridge.channels]
-    return next(iter(inside or (answered if len(answered) == 1 else [])), None)
+def is_caller(channel: events.Channel) -> bool:
+    """Whether somebody calls in on it, unanswered, and is in some application."""
+    unanswered = channel.state != _ANSWERED and channel.dialplan.app_name in _IN_APPLICATION
+    return unanswered and call_of(channel.id) is None and not is_alone(channel)
 
 
-def _was_answered(call: Call, bridge: events.Bridge) -> None:
-    """The caller was answered, and the bridge had been made just before."""
-    then = moment_of(datetime.fromisoformat(bridge.creationtime), call.notes.clock)
-    call.move(CallState.CONNECTED)
-    for party in filter(None, (call.caller, call.target)):
-        party.answered = then
-    call.notes.begin(StepKind.CONNECT, (Side.CALLER, Side.TARGET)).began = then
-    call.notes.answered = then
-    if (call.board.monitor / f"{call.id}.raw").exists():
-        call.notes.recording = call.notes.file(".wav")
-        call.notes.begin(StepKind.RECORDING, (Side.CALLER, Side.TARGET)).began = then
+def is_young(channel: events.Channel, found: Found) -> bool:
+    """Whether we may hear of it only now."""
+    return found.at.at - datetime.fromisoformat(channel.creationtime) < timedelta(seconds=SURE_AFTER)
 
 
-def legs_left(open_call: OpenCall, found: Found) -> list[str]:
-    """Channels that were made for a call whose caller has gone."""
-    return [channel for channel in found.channels if call_of(channel) == open_call.arrival.call_id]
+@dataclass(frozen=True, slots=True)
+class Ours:
+    """Which of the channels and bridges are ours to end, once no live call wants them."""
 
+    node: str
+    live: Mapping[UUID, Call]
+    callers: Collection[str]
+    adopted: Collection[UUID]
+    """Calls that we took over from another engine: what that one made for them is ours too."""
+    ended: Callable[[str], bool]
+    """Whether the call of the caller on a channel is over."""
 
-async def go_on(call: Call, found: Found) -> None:
-    """The rest of an adopted call. Raises CallerHungUp.
+    def stray_channels(self, found: Found) -> list[str]:
+        """Those that no live call wants, nor anybody who listens to one. Another engine's are not ours to end."""
+        return [channel.id for channel in found.channels.values() if self._is_stray(channel, found)]
 
-    A caller who was answered goes on to the end, connected now if the engine went between the answer and the bridge.
-    """
-    for target in call.targets:
-        if target is not call.target:
-            await call.drop(target)
-    if call.state is CallState.CONNECTED and call.target is not None:
-        if not {call.caller.channel, call.target.channel} <= set(found.bridges[call.bridge].channels):
-            await call.bridge_with(call.target)
-        call.notes.tell(CallEventKind.CONNECTED, "taken over")
-        await until_somebody_hangs_up(call, call.target)
-    else:
-        call.notes.conclude(Result.LOST, Side.DARI)
+    def stray_bridges(self, found: Found) -> list[str]:
+        """Those of calls that are over, or of somebody who listened."""
+        return [bridge for bridge in found.bridges if self._made(bridge) and not self._is_wanted(bridge)]
 
+    def _is_stray(self, channel: events.Channel, found: Found) -> bool:
+        if is_young(channel, found) or is_alone(channel):
+            return False
+        if call_of(channel.id):
+            return self._made(channel.id) and not self._is_wanted(channel.id)
+        is_left = self.ended(channel.id) or not is_caller(channel)
+        return channel.id in found.own and channel.id not in self.callers and is_left
 
-def lost(open_call: OpenCall) -> CallRecord:
-    """The record of a call whose end nobody saw, bounded by its last proof of life."""
-    return closed(open_call.arrival, ended_at=open_call.last_alive, result=Result.LOST, ended_by=Side.DARI)
+    def _made(self, channel_or_bridge: str) -> bool:
+        owner = call_of(channel_or_bridge)
+        return owner is not None and (owner in self.adopted or is_of_node(channel_or_bridge, self.node))
+
+    def _is_wanted(self, channel_or_bridge: str) -> bool:
+        """A listener's of an earlier life of the engine is nobody's any more, nor is a leg that was given up."""
+        call = self.live.get(call_of(channel_or_bridge) or UUID(int=0))
+        return call is not None and call.wants(channel_or_bridge)

@@ -61,11 +61,11 @@ def read_arrival(
         sip_call_id=channel.protocol_id or None,
         channel=channel.id,
         number=called,
-        number_sent=_printable(channel.dialplan.exten),
+        number_sent=as_sent(channel.dialplan.exten),
         number_kind=number.kind if number else None,
         account_id=number.account_id if number else None,
         caller=caller,
-        caller_sent="withheld" if presentation.startswith("prohib") else _printable(channel.caller.number),
+        caller_sent="withheld" if presentation.startswith("prohib") else as_sent(channel.caller.number),
         trunk=trunk_of(channel.name),
         arrived_at=arrived_at,
     )
@@ -90,5 +90,6 @@ def ordered(call_id: UUID, node: str, order: Order, number: ServiceNumber, trunk
     )
 
 
-def _printable(sent: str) -> str:
+def as_sent(sent: str) -> str:
+    """What a trunk sent, as it may be written down: printable, at most 64 characters."""
     return re.sub(r"[^\x20-\x7e]", "?", sent)[:_SENT_AT_MOST]

@@ -9,34 +9,34 @@ from typing import Protocol
 
 import structlog
 
+from engine.asterisk.commands import OutcomeUnknown
 from engine.calls.causes import CAUSE_TOWARDS_CALLER, NORMAL_CLEARING
-from engine.calls.facts import Facts
+from engine.calls.journal import progress_of
+from engine.calls.legs import CallerHungUp, Legs
 from engine.calls.notes import Notes
-from engine.calls.own_ids import bridge_of, first_channel_of, target_channel_of
-from engine.calls.party import Party, Telephone
+from engine.calls.own_ids import playback_of
+from engine.calls.party import Party
 from engine.calls.state import CallState, check_move
 from engine.calls.switchboard import Switchboard
-from engine.cdr.model import CallRecord, Direction, Result, Side, StepKind
-from engine.foundation.errors import Conflict, DariError, NotFound
+from engine.cdr.model import CallRecord, Result, Side, StepKind
+from engine.foundation.errors import Conflict, DariError, NotFound, TryLater
 from engine.foundation.tasks import Tasks
-from engine.trunks.dialling import caller_on_trunk, counted_on, diverted_on, endpoint
-from engine.trunks.model import Trunk
 
 log = structlog.get_logger(__name__)
-
-TARGET_VARIABLE = "DARI_TARGET"
-"""Channel variable with the number dialled, for the engine that adopts the call: nothing else in Asterisk tells it."""
 
 _NEWS_WITHIN = 1.0
 """Seconds by which an event may come later than the refusal of a command that it explains."""
 
-
-class CallerHungUp(Exception):  # noqa: N818 - what happened, not what failed
-    """The caller is gone; raised inside whatever verb is waiting."""
-
-
 _LONGEST_SOUND = 300.0
 """Seconds after which a sound whose end nobody told is given up."""
+
+_SOUNDS_AT_MOST = 16
+"""More than that a party hears in no call, one after the other, from one life of the engine."""
+
+_JOINED_WITHIN = 30.0
+"""Seconds after which a talk is given up of which Asterisk does not say whether it has come about."""
+
+_LOOKED_EVERY = 0.5
 
 
 class RecordingSwitch(Protocol):
@@ -51,28 +51,31 @@ class RecordingSwitch(Protocol):
     async def pause(self) -> None: ...
 
 
-class Call(Facts):
+class Call(Legs):
     """One call. Events come in through `deliver`, in order; scripts wait on facts with `until`, never on events."""
 
-    def __init__(self, board: Switchboard, notes: Notes, caller: Party) -> None:
-        super().__init__(notes, caller)
-        self.board = board
+    def __init__(self, board: Switchboard, notes: Notes, caller: Party, life: int = 1) -> None:
+        """`life`: how many lives of engines have had the call, this one included."""
+        super().__init__(board, notes, caller, life)
         self.state = CallState.ARRIVED
-        self.id = notes.arrival.call_id
-        self.bridge = bridge_of(self.id, board.node)
         self.bridge_made = False
         self.recording: RecordingSwitch | None = None
         """Of the talk that goes on."""
-        self._playbacks = 0
-        self._firsts = 0
-        if caller.place is None and notes.arrival.direction is Direction.INCOMING:
-            caller.place = board.trunks.taken(caller.trunk)
         self._meanwhile = Tasks(f"call-{str(self.id)[-8:]}")
 
     def move(self, state: CallState) -> None:
         """Goes to `state`, if the table allows it."""
         check_move(self.state, state)
         self.state = state
+
+    def keep(self) -> None:
+        """Whatever happens to this engine, another life of it goes on from here."""
+        self.board.spool.progress(self.id, progress_of(self.notes, self.parties, self.target, self.life))
+
+    def begin_stage(self, place: int, failure: Result) -> None:
+        """The chain has come to the stage at that place of the plan; `failure` is how the one before it ended."""
+        self.notes.stage, self.notes.legs_before, self.notes.failure = place, len(self.targets), failure
+        self.keep()
 
     # -- waiting -------------------------------------------------------------------------------------------------
 
@@ -93,7 +96,7 @@ class Call(Facts):
         try:
             await command
         except NotFound:
-            self.lose(self.caller, hung_up=True)
+            self.lose(self.caller, hung_up=not self.notes.stopped)
             raise CallerHungUp from None
         except Conflict:  # so Asterisk refuses for a moment while the channel goes
             await self.until(lambda: False, within=_NEWS_WITHIN)
@@ -136,26 +139,40 @@ class Call(Facts):
         """
         if party.gone or enough():
             return False
-        self._playbacks += 1
-        playback = f"{self.id}.p{self._playbacks}"
+        party.sounds += 1
+        playback = playback_of(party.channel, self.life, party.sounds)
         step = self.notes.begin(kind, (party.side,), sound)
         self._sounding[playback] = party
         cut = True
         try:
-            await self.board.ari.play(party.channel, str(self.board.sounds / sound), playback)
-            await self.until(lambda: playback in party.playbacks or party.gone or enough(), within=_LONGEST_SOUND)
-            cut = playback not in party.playbacks and not party.gone
-            if cut:
-                await self.board.ari.stop_playback(playback)
-        except NotFound:
-            self.lose(party, hung_up=True)
-        except DariError as error:
-            log.warning("sound not played", call=str(self.id), sound=sound, reason=str(error))
+            cut = await self._play(party, sound, playback, enough)
         finally:
             del self._sounding[playback]
             whole = party.playbacks.get(playback, False) and not cut and not party.gone
             step.end(self.notes.moment(), whole=whole)
         return whole
+
+    async def _play(self, party: Party, sound: str, playback: str, enough: Callable[[], object]) -> bool:
+        """Whether it was cut, or could not be played."""
+        try:
+            await self.board.ari.play(party.channel, str(self.board.sounds / sound), playback)
+            await self.until(lambda: playback in party.playbacks or party.gone or enough(), within=_LONGEST_SOUND)
+            if playback in party.playbacks or party.gone:
+                return False
+            await self.board.ari.stop_playback(playback)
+        except NotFound:
+            self.lose(party, hung_up=not self.notes.stopped)
+        except DariError as error:
+            log.warning("sound not played", call=str(self.id), sound=sound, reason=str(error))
+        return True
+
+    async def hush(self, party: Party) -> None:
+        """What an earlier life of the engine plays to a party ends: it would hold up what comes."""
+        lives = range(max(1, self.life - 2), self.life)
+        sounds = [playback_of(party.channel, life, number) for life in lives for number in range(1, _SOUNDS_AT_MOST)]
+        outcomes = await asyncio.gather(*map(self.board.ari.stop_playback, sounds), return_exceptions=True)
+        for failure in {str(outcome) for outcome in outcomes if isinstance(outcome, DariError)}:
+            log.warning("an earlier sound may go on", call=str(self.id), reason=failure)
 
     async def start_music(self, music_class: str, sounds: str) -> None:
         """The caller hears music from here on, in place of what it heard; it ends by itself when they are connected."""
@@ -170,96 +187,55 @@ class Call(Facts):
         except DariError as error:
             log.warning("music not stopped", call=str(self.id), reason=str(error))
         self.notes.end(StepKind.RINGBACK)
-
-    # -- targets -------------------------------------------------------------------------------------------------
-
-    async def ring(self, telephone: Telephone, trunk: Trunk, longest: int) -> Party:
-        """Sends the INVITE. `longest` (seconds) is Asterisk's own limit, should this engine die.
-
-        The first party of a call that we place takes the caller's seat. Nobody is called for a caller who has left:
-        raises CallerHungUp.
-        """
-        if telephone.side is Side.CALLER:
-            party = self._new_first(telephone, trunk)
-        elif self.caller.gone:
-            raise CallerHungUp
-        else:
-            party = self._new_target(telephone, trunk)
-        variables = {TARGET_VARIABLE: telephone.number, **counted_on(trunk)}
-        if telephone.diverted_by:
-            variables |= diverted_on(trunk, telephone.diverted_by)
-        try:
-            await self.board.ari.originate(
-                party.channel,
-                endpoint(trunk, telephone.number),
-                app_args=f"{party.side.value},{self.id}",
-                caller_id=caller_on_trunk(trunk, telephone.shown) if telephone.shown else None,
-                ring_seconds=longest,
-                variables=variables,
-            )
-        except DariError:
-            party.free_trunk()
-            raise
-        return party
-
-    def _new_target(self, telephone: Telephone, trunk: Trunk) -> Party:
-        channel = target_channel_of(self.id, self.board.node, len(self.targets) + 1)
-        target = self._new_party(telephone, trunk, channel)
-        self.targets.append(target)
-        return target
-
-    def _new_first(self, telephone: Telephone, trunk: Trunk) -> Party:
-        if self._firsts:
-            self.earlier.append(self.caller)
-        self._firsts += 1
-        self.caller = self._new_party(telephone, trunk, first_channel_of(self.id, self.board.node, self._firsts))
-        return self.caller
-
-    def _new_party(self, telephone: Telephone, trunk: Trunk, channel: str) -> Party:
-        party = Party(telephone.side, channel, "", trunk.name, telephone.number, self.notes.moment())
-        party.place = self.board.trunks.sent(trunk)
-        return party
-
-    def add_target(self, target: Party) -> None:
-        """A leg of this call that was dialled by an earlier life of the engine."""
-        target.place = self.board.trunks.taken(target.trunk)
-        self.targets.append(target)
-
-    def wants(self, channel_or_bridge: str) -> bool:
-        """Whether this call has need of what was made for it, or may yet."""
-        listeners = {own for ids in self.listeners for own in (*ids.channels, ids.bridge)}
-        channels = {party.channel for party in self.parties if not party.dropped}
-        return channel_or_bridge in channels | listeners | {self.bridge}
-
-    async def drop(self, target: Party, cause: int = NORMAL_CLEARING) -> None:
-        """A target is not wanted any more. One that cannot be told now is told again when the call is cleared away."""
-        target.dropped = not target.gone
-        target.free_trunk()
-        try:
-            await self._hang_up(target, cause)
-        except DariError as error:
-            log.warning("target not hung up yet", call=str(self.id), reason=str(error))
+        self.keep()
 
     # -- the caller and the talk -----------------------------------------------------------------------------------
 
     async def answer(self) -> None:
         """200 OK to the caller."""
         await self.to_caller(self.board.ari.answer(self.caller.channel))
-        self.notes.answered = self.notes.moment()
+        self.notes.answered = self.notes.answered or self.notes.moment()
         self.caller.answered = self.caller.answered or self.notes.answered
 
     async def make_bridge(self, kind: str) -> None:
-        """The bridge of this call, still empty."""
+        """The bridge of this call, still empty; an earlier life of the engine may have made it."""
+        if self.bridge_made:
+            return
         self.bridge_made = True  # before it is asked for: an answer that never comes says nothing
         await self.board.ari.create_bridge(self.bridge, kind)
 
     async def bridge_with(self, target: Party) -> None:
         """The two hear each other from here on."""
         try:
-            await self.board.ari.add_to_bridge(self.bridge, self.caller.channel, target.channel)
+            await self._join(target)
         except (NotFound, Conflict):  # one of the two has hung up; the event tells which
             if not await self.until(lambda: target.gone, within=_NEWS_WITHIN):
                 raise
+
+    async def _join(self, target: Party) -> None:
+        try:
+            await self.board.ari.add_to_bridge(self.bridge, self.caller.channel, target.channel)
+        except OutcomeUnknown:
+            await self._see_them_joined(target)
+
+    async def _see_them_joined(self, target: Party) -> None:
+        """No answer says nothing: the two may be talking. Asterisk is looked at, and asked again, until it tells."""
+        latest = self.notes.moment().tick + _JOINED_WITHIN
+        while not target.gone:
+            try:
+                if not await self._are_joined(target):
+                    await self.board.ari.add_to_bridge(self.bridge, self.caller.channel, target.channel)
+                return
+            except TryLater:
+                if self.notes.moment().tick > latest:
+                    raise
+            await self.until(lambda: target.gone, within=_LOOKED_EVERY)
+
+    async def _are_joined(self, target: Party) -> bool:
+        both = {self.caller.channel, target.channel}
+        return any(
+            bridge.id == self.bridge and both <= set(bridge.channels) for bridge in await self.board.ari.bridges()
+        )
 
     async def unbridge(self) -> None:
         """The caller is alone again, and hears what is said to it.
@@ -297,11 +273,6 @@ class Call(Facts):
                 raise failure
             log.warning("not cleared away", call=str(self.id), reason=str(failure))
         return not failures
-
-    async def _hang_up(self, party: Party, cause: int) -> None:
-        if not party.gone:
-            party.cause = party.cause or cause
-        await self.board.ari.hang_up(party.channel, cause)
 
     def record(self) -> CallRecord:
         """The record of the ended call."""

@@ -3,45 +3,49 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 
 import structlog
 
 from engine.calls import adoption
 from engine.calls.call import Call
-from engine.calls.causes import NORMAL_CLEARING
+from engine.calls.left_open import LeftOpen
 from engine.calls.live_calls import LiveCalls
-from engine.calls.notes import Notes
-from engine.calls.planner import Planner, counted
+from engine.calls.notes import Moment
+from engine.calls.strays import Strays
 from engine.calls.switchboard import Switchboard
-from engine.cdr.model import Direction, OpenCall
-from engine.events.call_log import CallLog
+from engine.cdr.model import OpenCall
 from engine.foundation.clock import Clock
 from engine.foundation.errors import DariError
-from engine.routing.call_plan import Forward
-from engine.routing.model import Line
 
 log = structlog.get_logger(__name__)
 
-_COMPARED_EVERY = 30.0
+COMPARED_EVERY = 30.0
 """Seconds."""
 
 
 class Comparison:
-    """After each (re)connect, and every so often. What an earlier life of the engine left open is taken over once."""
+    """After each (re)connect, and every so often."""
 
     def __init__(
-        self, board: Switchboard, live: LiveCalls, planner: Planner, call_log: CallLog, clock: Clock, node: str
+        self, board: Switchboard, live: LiveCalls, left_open: LeftOpen, strays: Strays, clock: Clock, every: float
     ) -> None:
         self.connected = False
         """Whether events come; nothing is compared while they do not."""
-        self._board = board
+        self._ari = board.ari
+        self._node = board.node
         self._live = live
-        self._planner = planner
-        self._log = call_log
+        self._left_open = left_open
+        self._strays = strays
         self._clock = clock
-        self._node = node
-        self._left_open = board.spool.left_open
+        self._every = every
+        self._sounds_over: set[str] = set()
+        """Sounds that had ended at the last comparison while nobody had told us."""
+        self._started = ""
+        """When the Asterisk started that was compared last."""
+        self._cut: Moment | None = None
+        """When its events stopped, since then."""
 
     def connect(self) -> None:
         """Events come again, after a gap: it is looked at now what happened in it."""
@@ -50,7 +54,20 @@ class Comparison:
 
     def disconnect(self) -> None:
         """No events until `connect`."""
+        if self.connected:
+            self._live.seen_alive()
+            self._cut = self._cut or self._now()
         self.connected = False
+
+    def adopt_also(self, open_calls: Sequence[OpenCall], app: str | None = None) -> None:
+        """Calls of a dead engine, which our spool has now: at once they are taken over, wherever each of them stands.
+
+        `app` is the dead engine's ARI application: callers in it whom no spool knows are begun as new calls.
+        """
+        self._left_open.add(open_calls)
+        if app:
+            self._strays.look_into(app)
+        self._live.look_now.set()
 
     async def keep_comparing(self) -> None:
         """Until cancelled."""
@@ -69,62 +86,45 @@ class Comparison:
                     await asyncio.sleep(1.0)
                     continue
             with suppress(TimeoutError):
-                async with asyncio.timeout(_COMPARED_EVERY if sure else adoption.SURE_AFTER):
+                async with asyncio.timeout(self._every if sure else adoption.SURE_AFTER):
                     await look_now.wait()
 
-    async def remove(self, channel: str) -> None:
-        """Ends a channel that no call wants. One that stays is found again by the next comparison."""
-        try:
-            await self._board.ari.hang_up(channel, NORMAL_CLEARING)
-        except DariError as error:
-            log.warning("a channel that no call wants is not removed", channel=channel, reason=str(error))
-
     async def _mend(self, after_a_gap: bool) -> bool:
-        """False when a channel was too young to be sure of, and is to be looked for again."""
-        ari, known = self._board.ari, list(self._live.by_id.values())
-        left_open = {open_call.arrival.call_id: open_call for open_call in self._left_open}
+        """False when something was too young to be sure of, or was taken over just now: it is looked at again."""
+        known = list(self._live.by_id.values())
         if after_a_gap:
-            callers = {*self._live.callers, *(open_call.arrival.channel for open_call in self._left_open)}
-            await adoption.hear_again(ari, callers, {*self._live.by_id, *left_open})
-        found = await adoption.look(ari, left_open, self._clock)
-        sure = True
+            await self._see_whether_it_is_another()
+        left_open = dict(self._left_open.by_id)
+        if after_a_gap:
+            callers = {*self._live.callers, *self._left_open.callers}
+            await adoption.hear_again(self._ari, callers, {*self._live.by_id, *left_open})
+            await self._strays.call_in()
+        found = await adoption.look(self._ari, left_open, self._node, self._clock)
+        over = self._left_open.go_on(found, left_open.values())
+        sure = await self._catch_up(known, found, after_a_gap) and not left_open
+        await self._left_open.close(over, found)
+        return await self._strays.clear_away(found) and sure
+
+    async def _catch_up(self, known: Sequence[Call], found: adoption.Found, after_a_gap: bool) -> bool:
+        """Tells calls what happened to them unseen. False when that is not sure yet."""
+        sure, over_now = True, set[str]()
         for call in known:
             sure &= adoption.catch_up(call, found)
-            if after_a_gap:  # else the end of a sound may be on its way to us just now
-                await adoption.catch_up_sounds(call, ari)
-        self._left_open = []
-        for open_call in left_open.values():
-            await self._adopt(open_call, found)
-        await self._clear_away(found)
-        return sure
+            over_now |= await adoption.catch_up_sounds(
+                call, self._ari, lambda sound: after_a_gap or sound in self._sounds_over
+            )
+        self._sounds_over = over_now
+        return sure and not over_now
 
-    async def _adopt(self, open_call: OpenCall, found: adoption.Found) -> None:
-        arrival = open_call.arrival
-        notes = Notes(arrival, self._clock, self._log, adoption.moment_of(arrival.arrived_at, self._clock))
-        call = adoption.rebuild(self._board, notes, open_call, found)
-        if call is not None:
-            line = self._planner.line(arrival.number) if arrival.number else None
-            self._live.attend(call, self._taken_over(call, line, found))
-            return
-        log.warning("call ended while no engine saw it", call=str(arrival.call_id))
-        record = adoption.lost(open_call)
-        self._board.spool.closed(record)
-        notes.tell_end(record)
-        for channel in adoption.legs_left(open_call, found):
-            await self.remove(channel)
+    async def _see_whether_it_is_another(self) -> None:
+        """Calls end with the Asterisk that they were in: at the instant at which it told nothing more."""
+        started = await self._ari.started()
+        if self._started not in ("", started) and self._cut is not None:
+            log.warning("Asterisk was started anew: the calls that were in it are over")
+            for call in self._live.by_id.values():
+                if call.notes.arrived.tick < self._cut.tick:
+                    call.notes.stopped = self._cut
+        self._started, self._cut = started, None
 
-    async def _taken_over(self, call: Call, line: Line | None, found: adoption.Found) -> None:
-        """The rest of an adopted call; its plan of then says which message it is owed."""
-        notes, arrival = call.notes, call.notes.arrival
-        if arrival.direction is Direction.INCOMING:
-            plan = await self._planner.plan(line, arrival.caller, arrival.arrived_at)
-            notes.rules = plan.rules
-            notes.callback = plan.callback if isinstance(plan, Forward) else None
-        await counted(self._planner, line, adoption.go_on(call, found))
-
-    async def _clear_away(self, found: adoption.Found) -> None:
-        for channel in adoption.stray_channels(found, self._live.by_id, self._live.callers, self._node):
-            log.warning("a channel that no call wants is removed", channel=channel)
-            await self._board.ari.hang_up(channel, NORMAL_CLEARING)
-        for bridge in adoption.stray_bridges(found, self._live.by_id, self._node):
-            await self._board.ari.destroy_bridge(bridge)
+    def _now(self) -> Moment:
+        return Moment(self._clock.now(), self._clock.monotonic())

@@ -37,6 +37,9 @@ class EngineStatus(msgspec.Struct, frozen=True, kw_only=True):
     live_calls: int = 0
     connected: bool = False
     """Whether it receives Asterisk's events."""
+    event_lag_ms: int | None = None
+    """From Asterisk's instant of an event until it was dealt with: all but one in a hundred of the last minute's were
+    faster, and none waits longer now. None: there were none."""
     spool_waiting: int = 0
     """Call records on their way to the database."""
     database: bool = False
@@ -149,6 +152,8 @@ async def ask(socket: Path, method: str, path: str, shape: type[_T], body: msgsp
     except PermissionError:
         raise NotAllowed(f"{socket} belongs to another user; run dari as the user who runs `dari up`") from None
     except (aiohttp.ClientError, OSError, TimeoutError):
-        raise TryLater("the engine does not answer; see `dari status` and log/engine.log") from None
+        raise TryLater(
+            "the engine does not answer; start it with `dari up`, or see `dari status` and log/engine.log"
+        ) from None
     except msgspec.DecodeError:
         raise TryLater(f"the engine's answer on {socket} is not understood; restart it with `dari up`") from None

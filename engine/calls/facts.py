@@ -66,7 +66,7 @@ class Facts:
     def lose(self, party: Party, *, hung_up: bool) -> None:
         """A channel of this call went away while nobody told us."""
         if not party.gone:
-            party.unseen = not hung_up
+            party.unseen, party.untold = not hung_up, True
             party.end(self.notes.moment())
         self.wake()
 

@@ -27,6 +27,21 @@ from engine.routing.call_plan import Announce, CallPlan, Forward, Ring, Say, Sen
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where in its plan a call goes on."""
+
+    stage: int | None = None
+    """None: with the first that fits."""
+    failure: Result | None = None
+    """How the stage before that ended."""
+    legs: tuple[Party, ...] = ()
+    """On which that stage has rung already, in an earlier life of the engine."""
+
+
+BEGINNING = Place()
+
+
+@dataclass(frozen=True, slots=True)
 class Ready:
     """A target that may be connected: it took the call and has been told what it must be told."""
 
@@ -42,35 +57,40 @@ class Nobody:
     instead: Stage | None = None
 
 
-async def incoming(call: Call, plan: CallPlan, plan_at: PlanAt) -> None:
-    """Takes `call` through its plan; `plan_at` gives that of a later instant. Raises CallerHungUp."""
-    call.notes.rules = plan.rules
+async def incoming(call: Call, plan: CallPlan, plan_at: PlanAt, place: Place = BEGINNING) -> None:
+    """Takes `call` through its plan from `place` on; `plan_at` gives that of a later instant. Raises CallerHungUp."""
+    take_down(call, plan)
     match plan:
         case Announce():
             await announce(call, (plan.sound,), plan.result)
         case Forward():
-            call.notes.callback = plan.callback
-            await forward(call, plan, plan_at)
+            await forward(call, plan, plan_at, place)
 
 
-async def forward(call: Call, plan: Forward, plan_at: PlanAt) -> None:
+async def forward(call: Call, plan: Forward, plan_at: PlanAt, place: Place) -> None:
     """Ringback while targets ring, whisper to the one that takes the call, then answer and connect."""
     call.move(CallState.RINGING)
-    reached = await reach(call, plan, plan_at)
+    reached = await reach(call, plan, plan_at, place)
     if isinstance(reached, Nobody):
         await refuse(call, reached)
         return
-    await connect(call, reached.target, PLAIN if plan.recording is RecordMode.NEVER else WITH_KEYS)
-    await talk(call, reached)
-    if plan.consent is not None and reached.target.gone:
+    await connect(call, reached.target, bridge_for(plan))
+    await converse(call, plan, reached)
+
+
+async def converse(call: Call, plan: Forward, ready: Ready) -> None:
+    """The talk, and what is offered to a caller who stays on when it is over."""
+    await talk(call, ready)
+    if plan.consent is not None and ready.target.gone:
         await offer_after_talk(call, plan.consent)
 
 
 async def talk(call: Call, ready: Ready) -> None:
     """From the connection until somebody hangs up; meanwhile its recording may be switched."""
     call.recording = ready.recording
-    ready.recording.talk_begins()
     try:
+        await ready.recording.talk_begins()
+        call.keep()
         async with call.meanwhile("recording keys", partial(ready.recording.follow_keys, ready.target)):
             await until_somebody_hangs_up(call, ready.target)
     finally:
@@ -78,26 +98,29 @@ async def talk(call: Call, ready: Ready) -> None:
         call.recording = None
 
 
-async def reach(call: Call, plan: Forward, plan_at: PlanAt) -> Ready | Nobody:
+async def reach(call: Call, plan: Forward, plan_at: PlanAt, place: Place) -> Ready | Nobody:
     """The stages in their order, until somebody takes the call or one of them is its end."""
-    result = Result.OVER_LIMIT if plan.failed_before else Result.UNREACHABLE
+    result = place.failure or (Result.OVER_LIMIT if plan.failed_before else Result.UNREACHABLE)
     waiting = Waiting(call, plan, plan_at)
     speech = partial(prepare_speech, call, plan.whisper)
-    at = next_stage(plan.stages, None, plan.failed_before)
+    at = next_stage(plan.stages, None, plan.failed_before) if place.stage is None else place.stage
+    legs = place.legs
     async with call.meanwhile("waiting", waiting.hear), call.meanwhile("speech", speech):
         while at is not None:
             stage = plan.stages[at]
             if not isinstance(stage, Ring):
                 await waiting.end()
                 return Nobody(result, stage)
-            taken = await ring(call, stage, plan)
+            taken = await ring(call, stage, plan, legs)
             if isinstance(taken, Result):
                 result = taken
             elif recording := await make_ready(call, taken, plan, waiting):
                 return Ready(taken, recording)
             else:
                 result = Result.REJECTED
-            at = next_stage(plan.stages, at, failure_of(result))
+            at, legs = next_stage(plan.stages, at, failure_of(result)), ()
+            if at is not None:
+                call.begin_stage(at, result)
     return Nobody(result)
 
 
@@ -108,12 +131,9 @@ async def make_ready(call: Call, target: Party, plan: Forward, waiting: Waiting)
         await whisper(call, target, plan)
     await waiting.until_ready_to_connect(target)
     if not target.gone:
-        recording = Recording(call, plan, caller_was_told=waiting.caller_was_told, target_was_told=target.was_told)
-        await recording.prepare()
         await until_arrival_is_safe(call)
         if not target.gone:
-            return recording
-        await recording.abandon()
+            return Recording(call, plan, target)
     call.target = None
     call.move(CallState.RINGING)
     waiting.next_target_rings()
@@ -136,3 +156,15 @@ async def refuse(call: Call, nobody: Nobody) -> None:
         case _:
             last = call.targets[-1] if call.targets else None
             call.notes.conclude(nobody.result, Side.TARGET if last is not None and last.hung_up else Side.DARI)
+
+
+def take_down(call: Call, plan: CallPlan) -> None:
+    """What the call's record keeps of its plan, and its journal all of it."""
+    call.notes.new_plan = plan
+    call.notes.rules = plan.rules
+    call.notes.callback = plan.callback if isinstance(plan, Forward) else None
+
+
+def bridge_for(plan: Forward) -> str:
+    """Keys need to be told where they may switch the recording."""
+    return PLAIN if plan.recording is RecordMode.NEVER else WITH_KEYS

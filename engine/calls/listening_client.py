@@ -37,6 +37,8 @@ async def listening_line(socket: Path, ticket: str) -> AsyncIterator[aiohttp.Cli
                 max_msg_size=65_536,
             )
         except (aiohttp.ClientError, OSError, TimeoutError):
-            raise TryLater("the engine does not answer; see `dari status` and log/engine.log") from None
+            raise TryLater(
+                "the engine does not answer; start it with `dari up`, or see `dari status` and log/engine.log"
+            ) from None
         async with line:
             yield line

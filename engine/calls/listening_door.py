@@ -18,7 +18,8 @@ import structlog
 from aiohttp import WSMsgType, web
 
 from engine.asterisk.media import FRAME, MediaLine
-from engine.calls.call import Call, CallerHungUp
+from engine.calls.call import Call
+from engine.calls.legs import CallerHungUp
 from engine.calls.listening import Listener, announced, talking
 from engine.calls.listening_client import TICKET_HEADER
 from engine.calls.listening_rules import OPENED_WITHIN, Ended, Mode, Ticket, Wish, may_listen

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from contextlib import suppress
 from uuid import UUID
 
 import structlog
 
-from engine.calls.call import Call, CallerHungUp
+from engine.calls.call import Call
+from engine.calls.legs import CallerHungUp
 from engine.calls.own_ids import call_of
 from engine.cdr.model import CallRecord, Result, Side
 from engine.cdr.spool import Spool
@@ -19,8 +20,10 @@ from engine.foundation.tasks import Tasks
 
 log = structlog.get_logger(__name__)
 
-_PROOF_OF_LIFE = 5.0
+_PROOF_OF_LIFE = 4.0
 """Seconds between proofs of life in the spool: they bound the end of calls whose engine dies."""
+
+_ENDED_KEPT = 10_000
 
 
 class LiveCalls:
@@ -35,6 +38,8 @@ class LiveCalls:
         self._calls: dict[UUID, Call] = {}
         self._by_caller: dict[str, UUID] = {}
         """Of callers whose channel Asterisk named."""
+        self._ended: dict[str, None] = {}
+        """Channels of callers whose calls are over, oldest first."""
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -47,6 +52,10 @@ class LiveCalls:
     def callers(self) -> Collection[str]:
         """Their channels, as far as Asterisk named them."""
         return self._by_caller.keys()
+
+    def has_ended(self, channel: str) -> bool:
+        """Whether the call of the caller on that channel is over: whatever is told of it late begins no other."""
+        return channel in self._ended
 
     def owner(self, channel: str) -> UUID | None:
         """The call that a channel belongs to, live or not; None: it is of no call that we know."""
@@ -68,11 +77,18 @@ class LiveCalls:
         """Leaves those that there are to Asterisk, and to whoever adopts them."""
         await self._tasks.close()
 
-    async def prove_life(self) -> None:
-        """Without calls too, with a sync while the disk is not well: nothing else would show that it is well again."""
+    def seen_alive(self) -> None:
+        """All of them live at this instant."""
+        self._spool.alive(list(self._calls), self._clock.now())
+
+    async def prove_life(self, connected: Callable[[], bool]) -> None:
+        """Only while `connected()`: of calls in an Asterisk that may be dead nobody knows whether they live.
+
+        Without calls too, with a sync while the disk is not well: nothing else would show that it is well again.
+        """
         while True:
             await asyncio.sleep(_PROOF_OF_LIFE)
-            self._spool.alive(list(self._calls), self._clock.now())
+            self._spool.alive(list(self._calls) if connected() else (), self._clock.now())
             if not self._spool.healthy:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(_PROOF_OF_LIFE):
@@ -83,7 +99,8 @@ class LiveCalls:
         try:
             await script
         except CallerHungUp:
-            call.notes.conclude(Result.ANSWERED if call.notes.answered else Result.CALLER_GAVE_UP, call.caller.ender)
+            unanswered = Result.LOST if call.caller.unseen else Result.CALLER_GAVE_UP
+            call.notes.conclude(Result.ANSWERED if call.notes.answered else unanswered, call.caller.ender)
         except DariError as error:
             log.error("call failed", call=str(call.id), reason=str(error))
             call.notes.conclude(Result.FAILED, Side.DARI)
@@ -98,7 +115,10 @@ class LiveCalls:
 
     def _close(self, call: Call, record: CallRecord) -> None:
         self._spool.closed(record)
-        self._by_caller.pop(call.caller.channel, None)
+        if self._by_caller.pop(call.caller.channel, None):
+            self._ended[call.caller.channel] = None
+            if len(self._ended) > _ENDED_KEPT:
+                del self._ended[next(iter(self._ended))]
         self._calls.pop(call.id, None)
         if not self._calls:
             self._idle.set()

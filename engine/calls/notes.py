@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 
@@ -12,6 +12,7 @@ from engine.cdr.model import Arrival, CallRecord, Consent, Leg, Result, Side, St
 from engine.events.call_log import CallEvent, CallEventKind, CallLog
 from engine.foundation.clock import Clock
 from engine.foundation.phone_number import PhoneNumber
+from engine.routing.call_plan import CallPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,12 @@ class Moment:
 
     at: datetime
     tick: float
+
+
+def moment_of(instant: datetime, clock: Clock) -> Moment:
+    """An instant that Asterisk or an earlier process told, on this process's monotonic clock; never in the future."""
+    age = max((clock.now() - instant).total_seconds(), 0.0)
+    return Moment(clock.now() - timedelta(seconds=age), clock.monotonic() - age)
 
 
 @dataclass(slots=True)
@@ -37,13 +44,14 @@ class OpenStep:
         if self.ended is None:
             self.ended, self.whole = moment, whole
 
-    def closed(self, at_latest: Moment) -> Step:
+    def so_far(self) -> Step:
+        """For the record, once it has ended."""
         return Step(
             kind=self.kind,
             to=self.to,
             sound=self.sound,
             started_at=self.began.at,
-            ended_at=(self.ended or at_latest).at,
+            ended_at=self.ended.at if self.ended else None,
             whole=self.whole,
         )
 
@@ -69,10 +77,20 @@ class Notes:
     text_only: str | None = None
     consent: Consent | None = None
     voicemail: str | None = None
+    new_plan: CallPlan | None = None
+    """What the call goes through, until that is in the journal."""
+    stage: int | None = None
+    """The place in the plan of the stage that goes on; None: the first has not begun."""
+    legs_before: int = 0
+    """How many legs to targets there were when that stage began."""
+    failure: Result | None = None
+    """How the stage before it ended."""
     steps: list[OpenStep] = field(default_factory=list)
+    stopped: Moment | None = None
+    """When it ended, where that is heard of only later: nothing of the call is after it."""
 
     def moment(self) -> Moment:
-        return Moment(self.clock.now(), self.clock.monotonic())
+        return self.stopped or Moment(self.clock.now(), self.clock.monotonic())
 
     def begin(self, kind: StepKind, to: tuple[Side, ...], sound: str | None = None) -> OpenStep:
         """A step starts now; the first one that the caller hears ends the post-dial delay."""
@@ -117,15 +135,25 @@ class Notes:
             (step.ended.tick if step.ended else now) - step.began.tick for step in self.steps if step.kind in kinds
         )
 
+    def was_heard(self, kind: StepKind, by: Side, sound: str | None = None) -> bool:
+        """Whether a party has heard such a step whole; of `sound`, when one is named."""
+        return any(
+            step.whole and step.kind is kind and by in step.to and sound in (None, step.sound) for step in self.steps
+        )
+
+    def goes_on(self, kind: StepKind, sound: str | None = None) -> bool:
+        """Whether such a step goes on; of `sound`, when one is named."""
+        return any(step.ended is None and step.kind is kind and sound in (None, step.sound) for step in self.steps)
+
     def end(self, kind: StepKind) -> None:
         """Steps of that kind that still go on end now."""
         for step in self.steps:
             if step.kind is kind:
                 step.end(self.moment(), whole=True)
 
-    def end_steps(self) -> None:
-        """What still goes on has now been heard to its end."""
-        now = self.moment()
+    def end_steps(self, moment: Moment | None = None) -> None:
+        """What still goes on has been heard to its end, now or at that moment."""
+        now = moment or self.moment()
         for step in self.steps:
             step.end(now, whole=True)
 
@@ -153,5 +181,5 @@ class Notes:
             voicemail=self.voicemail,
             post_dial_delay=round(self.first_sound.tick - self.arrived.tick, 4) if self.first_sound else None,
             legs=legs,
-            steps=tuple(step.closed(now) for step in self.steps),
+            steps=tuple(step.so_far() for step in self.steps),
         )

@@ -6,6 +6,8 @@ other one rung, so that nobody picks up a call with nobody in it. From there on 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from engine.calls.call import Call
 from engine.calls.notes import Moment
 from engine.calls.party import Party, Telephone
@@ -21,12 +23,12 @@ def waiting_to_be_rung(arrival: Arrival, moment: Moment) -> Party:
     return Party(Side.CALLER, arrival.channel, "", arrival.trunk, arrival.caller, moment)
 
 
-async def first_answers(call: Call) -> bool:
-    """Rings the first party. False: it did not answer, and the call is over."""
+async def first_answers(call: Call, legs: Sequence[Party] = ()) -> bool:
+    """Rings the first party, which it may have on `legs` already. False: it did not answer, and the call is over."""
     arrival = call.notes.arrival
     assert arrival.caller is not None  # noqa: S101 - an order has one
     first = Telephone(side=Side.CALLER, number=arrival.caller, seconds=RINGS_FOR, shown=arrival.number)
-    reached = await invite(call, first, came_in_by=None)
+    reached = await invite(call, first, came_in_by=None, legs=legs)
     if isinstance(reached, Result):
         call.notes.conclude(reached, Side.CALLER if call.caller.hung_up else Side.DARI)
     return isinstance(reached, Party)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 _TARGET = re.compile(r"t[0-9]+")
+_FIRST = re.compile(r"c[0-9]+")
 _OF_LISTENER = re.compile(r"(l|m|lb)[0-9]+")
 
 
@@ -46,6 +47,16 @@ def target_channel_of(call_id: UUID, node: str, attempt: int) -> str:
     return f"{call_id}.t{attempt}.{node}"
 
 
+def attempt_of(channel: str) -> int:
+    """Which INVITE a channel of ours was made for, from 1: the number in its PURPOSE."""
+    return int(channel.split(".")[1][1:])
+
+
+def playback_of(channel: str, life: int, number: int) -> str:
+    """The `number`-th sound that one life of an engine plays on a channel, both from 1: no two lives share a name."""
+    return f"{channel}.p{life}.{number}"
+
+
 def first_channel_of(call_id: UUID, node: str, attempt: int) -> str:
     """The channel of the `attempt`-th INVITE to the party that a call of ours begins with, from 1."""
     return f"{call_id}.c{attempt}.{node}"
@@ -59,6 +70,11 @@ def voicemail_of(call_id: UUID) -> str:
 def is_target(channel: str) -> bool:
     """Whether it was made to reach a target."""
     return _TARGET.fullmatch(channel.split(".")[1]) is not None if call_of(channel) else False
+
+
+def is_first(channel: str) -> bool:
+    """Whether it was made to reach the party that a call of ours begins with."""
+    return _FIRST.fullmatch(channel.split(".")[1]) is not None if call_of(channel) else False
 
 
 def is_of_node(channel_or_bridge: str, node: str) -> bool:

@@ -65,6 +65,10 @@ class Party:
     """We did not want it any more."""
     unseen: bool = False
     """It went away without a hang-up that anybody saw or could tell."""
+    untold: bool = False
+    """It went away and nobody was told how: it may even have answered, to nobody."""
+    sounds: int = 0
+    """How many sounds were played to it by this life of the engine."""
 
     @property
     def ender(self) -> Side:

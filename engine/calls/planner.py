@@ -22,6 +22,9 @@ class Planner(Protocol):
 
     async def plan(self, line: Line | None, caller: PhoneNumber | None, instant: datetime) -> CallPlan: ...
 
+    def plan_unasked(self, line: Line, caller: PhoneNumber | None, instant: datetime) -> CallPlan:
+        """The plan as far as numbers and rules alone tell it: waits for nothing and counts nothing."""
+
     def placed(self, line: Line, second: PhoneNumber) -> Forward:
         """What a call that we place goes through once the first party has answered. Raises NotAllowed."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
 from uuid import UUID
@@ -14,16 +15,19 @@ from engine.asterisk.connection import Connected, Connection, Disconnected
 from engine.calls import adoption
 from engine.calls.arrival import Order, ordered, read_arrival, read_number
 from engine.calls.call import Call
-from engine.calls.comparison import Comparison
+from engine.calls.comparison import COMPARED_EVERY, Comparison
 from engine.calls.incoming import incoming
+from engine.calls.left_open import LeftOpen
 from engine.calls.live_calls import LiveCalls
-from engine.calls.notes import Notes
+from engine.calls.notes import Notes, moment_of
 from engine.calls.outgoing import first_answers, waiting_to_be_rung
 from engine.calls.own_ids import call_of
 from engine.calls.party import party_on
 from engine.calls.planner import Planner, counted
+from engine.calls.strays import Elsewhere, Strays
 from engine.calls.switchboard import Switchboard
-from engine.cdr.model import Side
+from engine.cdr.call_file import CallFile
+from engine.cdr.model import OpenCall, Side
 from engine.events.call_log import CallEventKind, CallLog
 from engine.foundation.clock import Clock
 from engine.foundation.errors import Conflict, DariError, Invalid, NotFound, TryLater
@@ -52,6 +56,10 @@ EVENTS_USED = (
 """What Asterisk is asked to tell; each of the others would cost it and us time in every call."""
 
 
+_CALLED_IN = 5.0
+_ASKED_EVERY = 0.02
+
+
 class Reception:
     """All live calls of this engine."""
 
@@ -63,7 +71,12 @@ class Reception:
         call_log: CallLog,
         clock: Clock,
         node: str,
+        compared_every: float = COMPARED_EVERY,
+        *,
+        call_file: CallFile | None = None,
+        elsewhere: Elsewhere | None = None,
     ) -> None:
+        """`call_file`: Asterisk's own records of calls. `elsewhere` tells the calls that other engines have."""
         self._board = board
         self._connection = connection
         self._planner = planner
@@ -71,7 +84,9 @@ class Reception:
         self._clock = clock
         self._node = node
         self._live = LiveCalls(board.spool, clock)
-        self._comparison = Comparison(board, self._live, planner, call_log, clock, node)
+        self._left_open = LeftOpen(board, self._live, planner, call_log, clock, call_file)
+        self._strays = Strays(board, self._live, self._left_open, elsewhere)
+        self._comparison = Comparison(board, self._live, self._left_open, self._strays, clock, compared_every)
         self._tasks = Tasks("reception")
         self._reading: asyncio.Task[None] | None = None
         self.draining = False
@@ -82,6 +97,12 @@ class Reception:
         return self._comparison.connected
 
     @property
+    def event_lag_ms(self) -> int | None:
+        """How late events are dealt with; None when none came lately."""
+        lag = self._connection.event_lag
+        return None if lag is None else round(1000 * lag)
+
+    @property
     def live_calls(self) -> int:
         """Calls whose record is not closed yet."""
         return len(self._live.by_id)
@@ -89,6 +110,17 @@ class Reception:
     def calls(self) -> list[Call]:
         """The live calls, oldest first."""
         return list(self._live.by_id.values())
+
+    async def take_over(self, open_calls: Sequence[OpenCall], app: str) -> None:
+        """Goes on with calls that a dead engine left, and that are in our spool now; `app` is its ARI application.
+
+        Returns once the callers whom it had claimed and not written down are ours too, or that takes very long.
+        """
+        self._comparison.adopt_also(open_calls, app)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CALLED_IN):
+                while self._strays.is_looking_into(app):  # noqa: ASYNC110 - the comparison tells nobody
+                    await asyncio.sleep(_ASKED_EVERY)
 
     def number(self, number: PhoneNumber) -> ServiceNumber | None:
         """A number in service as calls go by it now; None: not in service."""
@@ -98,12 +130,14 @@ class Reception:
     async def run(self) -> None:
         """Takes calls until closed. Cancelled, it still reads events, which live calls need, until `close`.
 
-        Raises Conflict when another engine takes our events away.
+        Raises Conflict when another engine takes our events away, and what any of its tasks failed of.
         """
-        self._tasks.start("proof of life", self._live.prove_life())
-        self._tasks.start("comparison", self._comparison.keep_comparing())
+        proving = self._tasks.start("proof of life", self._live.prove_life(lambda: self.connected))
+        comparing = self._tasks.start("comparison", self._comparison.keep_comparing())
         self._reading = self._tasks.start("events", self._read())
-        await asyncio.shield(self._reading)
+        ended, _ = await asyncio.wait((self._reading, proving, comparing), return_when=asyncio.FIRST_COMPLETED)
+        for task in ended:
+            await task
         raise Conflict(
             f"another engine uses the ARI application {self._board.ari.app_name} on this Asterisk and gets its events; "
             "stop it, or set DARI_NODE to a name of its own"
@@ -156,11 +190,12 @@ class Reception:
             log.warning("call not claimed, the dialplan takes it on", reason=str(error))
 
     def _is_new_caller(self, channel: events.Channel) -> bool:
-        return call_of(channel.id) is None and channel.id not in self._live.callers
+        known = channel.id in self._live.callers or self._left_open.is_to_come(channel.id)
+        return call_of(channel.id) is None and not known and not self._live.has_ended(channel.id)
 
     def _begin(self, start: events.StasisStart) -> None:
         channel = start.channel
-        arrived = adoption.moment_of(datetime.fromisoformat(channel.creationtime), self._clock)
+        arrived = moment_of(datetime.fromisoformat(channel.creationtime), self._clock)
         call_id = new_id(arrived.at)
         called = read_number(channel.dialplan.exten)
         line = self._planner.line(called) if called else None
@@ -197,8 +232,10 @@ class Reception:
         call_id = new_id(now)
         arrival = ordered(call_id, self._node, order, line.number, trunks[0].name, instant_of(call_id))
         self._board.spool.arrived(arrival)
-        notes = Notes(arrival, self._clock, self._log, adoption.moment_of(now, self._clock))
+        notes = Notes(arrival, self._clock, self._log, moment_of(now, self._clock))
         call = Call(self._board, notes, waiting_to_be_rung(arrival, notes.arrived))
+        notes.new_plan = placed
+        call.keep()
         notes.tell(CallEventKind.PLACED)
         self._live.attend(call, self._placed(call, line, placed))
         return call_id
@@ -225,9 +262,10 @@ class Reception:
             if call_id is None:
                 continue
             call = self._live.by_id.get(call_id)
-            if isinstance(event, events.StasisStart) and not (call and call.wants(channel)):
+            wanted = call.wants(channel) if call else self._left_open.is_to_come(channel)
+            if isinstance(event, events.StasisStart) and not wanted:
                 # It answered when nobody wanted it any more.
-                self._tasks.start("stray leg", self._comparison.remove(channel))
+                self._tasks.start("stray leg", adoption.remove(self._board.ari, channel))
             if call is not None:
                 call.deliver(event)
                 return

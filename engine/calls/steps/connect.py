@@ -50,8 +50,9 @@ async def connect(call: Call, target: Party, bridge: str) -> None:
 
 async def until_somebody_hangs_up(call: Call, target: Party) -> None:
     """Waits for the end of the talk and concludes who ended it; Dari does at the talk limit. Raises CallerHungUp."""
+    left = max(call.board.talk_limit - call.notes.seconds(StepKind.CONNECT), 0.0)
     try:
-        over = await call.until(lambda: target.gone, within=call.board.talk_limit)
+        over = await call.until(lambda: target.gone, within=left)
     finally:
         call.notes.end_steps()
     call.notes.conclude(Result.ANSWERED, target.ender if over else Side.DARI)

@@ -9,7 +9,7 @@ from pathlib import Path
 import structlog
 
 from engine.calls.call import Call
-from engine.cdr.model import Consent, StepKind
+from engine.cdr.model import Consent, Side, StepKind
 from engine.events.call_log import CallEventKind
 from engine.foundation.errors import DariError
 from engine.numbers.treatment import ConsentOffer
@@ -25,13 +25,15 @@ _ANSWER_WITHIN = 6.0
 async def offer_before_talk(call: Call, offer: ConsentOffer, ready: Callable[[], bool]) -> None:
     """While the target rings; only where keys arrive before the answer. Ends when the target is ready."""
     trunk = call.board.trunks.find(call.notes.arrival.trunk)
-    if offer.before and trunk is not None and trunk.early_dtmf:
+    was_asked = call.notes.was_heard(StepKind.CONSENT, Side.CALLER)
+    if offer.before and trunk is not None and trunk.early_dtmf and not was_asked:
         await _offer(call, offer, ready, before_talk=True)
 
 
 async def offer_after_talk(call: Call, offer: ConsentOffer) -> None:
     """To the caller who stays on when the shop has hung up, and has pressed no key before. Raises CallerHungUp."""
     if call.notes.consent is None:
+        call.keep()
         try:
             await call.unbridge()
         except DariError as error:
@@ -57,6 +59,7 @@ async def _offer(call: Call, offer: ConsentOffer, ready: Callable[[], bool], *, 
             before_talk=before_talk,
             text=offer.text,
         )
+        call.keep()
         call.notes.tell(CallEventKind.CONSENT, "before the talk" if before_talk else "after the talk")
         if not ready():
             await call.say(caller, StepKind.CONSENT, THANKS, enough=ready)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -40,12 +41,16 @@ class _Contest:
         return next((result for result in _NEAREST_FIRST if result in self.results), self.results[-1])
 
 
-async def ring(call: Call, stage: Ring, plan: Forward) -> Party | Result:
-    """The target that took the call (it may have hung up since), or why nobody did. Raises CallerHungUp."""
-    contest = _Contest(len(stage.targets))
+async def ring(call: Call, stage: Ring, plan: Forward, legs: Sequence[Party] = ()) -> Party | Result:
+    """The target that took the call (it may have hung up since), or why nobody did. Raises CallerHungUp.
+
+    In an earlier life of the engine it rang on `legs`, and somebody may have taken the call.
+    """
+    contest = _Contest(len(stage.targets), call.target)
     async with AsyncExitStack() as beside:
-        for ringing in stage.targets:
-            attempt = partial(_attempt, call, ringing, plan, contest)
+        for ringing in () if contest.over else stage.targets:
+            own = [leg for leg in legs if leg.number == ringing.number]
+            attempt = partial(_attempt, call, ringing, plan, contest, own)
             await beside.enter_async_context(call.meanwhile("target", attempt))
         await call.until(lambda: contest.over)
     cause = ANSWERED_ELSEWHERE if contest.winner else NORMAL_CLEARING
@@ -55,14 +60,15 @@ async def ring(call: Call, stage: Ring, plan: Forward) -> Party | Result:
         return contest.result
     call.target = contest.winner
     call.notes.target = contest.winner.number
+    call.keep()
     return contest.winner
 
 
-async def _attempt(call: Call, ringing: Ringing, plan: Forward, contest: _Contest) -> None:
+async def _attempt(call: Call, ringing: Ringing, plan: Forward, contest: _Contest, legs: Sequence[Party]) -> None:
     """One telephone, until it has taken the call or will not any more."""
     result = Result.UNREACHABLE
     try:
-        target = await dial(call, ringing, plan)
+        target = await dial(call, ringing, plan, legs)
         if isinstance(target, Result):
             result = target
         elif not plan.accept or await _takes(call, target, plan):
@@ -73,15 +79,18 @@ async def _attempt(call: Call, ringing: Ringing, plan: Forward, contest: _Contes
     finally:
         contest.results.append(result)
         call.wake()
+    if not contest.over:
+        call.keep()
 
 
 async def _takes(call: Call, target: Party, plan: Forward) -> bool:
+    call.keep()
     await whisper(call, target, plan)
     return await accepts(call, target)
 
 
-async def dial(call: Call, ringing: Ringing, plan: Forward) -> Party | Result:
-    """The target that answered, or why it did not."""
+async def dial(call: Call, ringing: Ringing, plan: Forward, legs: Sequence[Party] = ()) -> Party | Result:
+    """The target that answered, or why it did not; it may have been rung on `legs` already."""
     try:
         check_target(ringing.number)
     except NotAllowed:
@@ -95,4 +104,4 @@ async def dial(call: Call, ringing: Ringing, plan: Forward) -> Party | Result:
         shown=arrival.number if plan.shown is CallerShown.NUMBER else arrival.caller,
         diverted_by=None if arrival.direction is Direction.OUTGOING else arrival.number,
     )
-    return await invite(call, telephone, came_in_by=arrival.trunk)
+    return await invite(call, telephone, came_in_by=arrival.trunk, legs=legs)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import structlog
 
 from engine.asterisk.commands import AsteriskFailed
-from engine.calls.call import Call, CallerHungUp
+from engine.calls.call import Call
 from engine.calls.causes import result_of
+from engine.calls.legs import CallerHungUp
 from engine.calls.party import Party, Telephone
 from engine.cdr.model import Result, Side
 from engine.events.call_log import CallEventKind
@@ -22,59 +24,94 @@ log = structlog.get_logger(__name__)
 _ASTERISK_LATER = 5
 
 
-async def invite(call: Call, telephone: Telephone, came_in_by: str | None) -> Party | Result:
-    """The party that answered, or why it did not. Goes on to the next trunk when one failed before it rang."""
-    deadline = call.notes.moment().tick + telephone.seconds
-    result = Result.CONGESTION
-    tried: list[str] = []
-    while trunk := _next_trunk(call, came_in_by, tried):
-        if tried:
-            log.warning("trunk failed, trying the next", call=str(call.id), failed=tried[-1], trunk=trunk.name)
-        tried.append(trunk.name)
-        outcome = await _over(call, trunk, telephone, deadline, lambda: _next_trunk(call, came_in_by, tried))
-        if isinstance(outcome, Party):
-            return outcome
-        result, failed = outcome
-        if not goes_on(failed):
-            break
-    if not tried:
+_NOT_SENT = (Result.CONGESTION, FailedLeg(provisional=False, refused=True))
+
+
+async def invite(
+    call: Call, telephone: Telephone, came_in_by: str | None, legs: Sequence[Party] = ()
+) -> Party | Result:
+    """The party that answered, or why it did not. Goes on to the next trunk when one failed before it rang.
+
+    It was rung on `legs` already, in an earlier life of the engine: the last of them goes on for what it had left.
+    """
+    began = legs[0].started if legs else call.notes.moment()
+    invitation = _Invitation(call, telephone, came_in_by, began.tick + telephone.seconds)
+    outcome = await invitation.taken_up(legs)
+    while not isinstance(outcome, Party) and goes_on(outcome[1]) and (trunk := invitation.next_trunk()):
+        if invitation.tried:
+            log.warning(
+                "trunk failed, trying the next", call=str(call.id), failed=invitation.tried[-1], trunk=trunk.name
+            )
+        outcome = await invitation.over(trunk)
+    if isinstance(outcome, Party):
+        return outcome
+    if outcome is _NOT_SENT:
         log.warning("no trunk has room", call=str(call.id))
-    return result
+    return outcome[0]
 
 
-def _next_trunk(call: Call, came_in_by: str | None, tried: Collection[str]) -> Trunk | None:
-    """The best that has room now and was not tried yet."""
-    return next((trunk for trunk in call.board.trunks.candidates(came_in_by) if trunk.name not in tried), None)
+@dataclass(slots=True)
+class _Invitation:
+    """One telephone that is rung, over one trunk after the other."""
 
+    call: Call
+    telephone: Telephone
+    came_in_by: str | None
+    deadline: float
+    tried: list[str] = field(default_factory=list)
 
-async def _over(
-    call: Call, trunk: Trunk, telephone: Telephone, deadline: float, another: Callable[[], Trunk | None]
-) -> Party | tuple[Result, FailedLeg]:
-    """One INVITE: the party that answered, or how the leg ended. A silent carrier is given up only for `another`."""
-    longest = telephone.seconds if trunk.longest_ringing is None else min(telephone.seconds, trunk.longest_ringing)
-    try:
-        party = await call.ring(telephone, trunk, longest + _ASTERISK_LATER)
-    except DariError as error:
-        log.warning("not dialled", call=str(call.id), side=telephone.side.value, trunk=trunk.name, reason=str(error))
-        return Result.UNREACHABLE, FailedLeg(provisional=False, refused=isinstance(error, AsteriskFailed))
-    limit = min(deadline, call.notes.moment().tick + longest)
-    if another() and await _is_silent(call, party, trunk, limit) and another():
-        await call.drop(party)
-        return Result.UNREACHABLE, FailedLeg(provisional=False, timed_out=True)
-    await _until(call, party, lambda: party.rang, limit)
-    if party.rang:
-        _tell(call, party, CallEventKind.RINGING)
-    await _until(call, party, lambda: False, limit)
-    if party.answered:
-        _tell(call, party, CallEventKind.ANSWERED)
-        return party
-    return await _given_up(call, party)
+    def next_trunk(self) -> Trunk | None:
+        """The best that has room now and was not tried yet."""
+        candidates = self.call.board.trunks.candidates(self.came_in_by)
+        return next((trunk for trunk in candidates if trunk.name not in self.tried), None)
+
+    async def over(self, trunk: Trunk) -> Party | tuple[Result, FailedLeg]:
+        """One INVITE: the party that answered, or how the leg ended."""
+        call, telephone = self.call, self.telephone
+        self.tried.append(trunk.name)
+        longest = telephone.seconds if trunk.longest_ringing is None else min(telephone.seconds, trunk.longest_ringing)
+        try:
+            party = await call.ring(telephone, trunk, longest + _ASTERISK_LATER)
+        except DariError as error:
+            log.warning(
+                "not dialled", call=str(call.id), side=telephone.side.value, trunk=trunk.name, reason=str(error)
+            )
+            return Result.UNREACHABLE, FailedLeg(provisional=False, refused=isinstance(error, AsteriskFailed))
+        call.keep()
+        limit = min(self.deadline, call.notes.moment().tick + longest)
+        if self.next_trunk() and await _is_silent(call, party, trunk, limit) and self.next_trunk():
+            await call.drop(party)
+            return Result.UNREACHABLE, FailedLeg(provisional=False, timed_out=True)
+        return await self._until_answered(party, limit)
+
+    async def taken_up(self, legs: Sequence[Party]) -> Party | tuple[Result, FailedLeg]:
+        """The same for the last of the legs that there are already."""
+        if not legs:
+            return _NOT_SENT
+        self.tried = list(dict.fromkeys(leg.trunk for leg in legs))
+        return await self._until_answered(legs[-1], self.deadline)
+
+    async def _until_answered(self, party: Party, limit: float) -> Party | tuple[Result, FailedLeg]:
+        call = self.call
+        await _until(call, party, lambda: party.rang, limit)
+        if party.rang:
+            _tell(call, party, CallEventKind.RINGING)
+            call.keep()
+        await _until(call, party, lambda: False, limit)
+        if party.answered:
+            _tell(call, party, CallEventKind.ANSWERED)
+            return party
+        if party.untold and call.notes.moment().tick < self.deadline:
+            # Nobody knows how it ended: it may have been answered while no engine was there to take the answer.
+            self.tried.remove(party.trunk)
+            return Result.UNREACHABLE, FailedLeg(provisional=False, refused=True)
+        return await _given_up(call, party)
 
 
 async def _given_up(call: Call, party: Party) -> tuple[Result, FailedLeg]:
     """How a leg ended that nobody answered; one that still rings is ended."""
     rang = party.rang is not None
-    if party.gone:
+    if party.gone and not party.untold:
         result = result_of(party.cause, party.sip_code, rang=rang)
         return result, FailedLeg(provisional=rang, sip_code=party.sip_code, cause=party.cause)
     await call.drop(party)

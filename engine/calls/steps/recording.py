@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import wave
-from pathlib import Path
 
 import structlog
 
+from engine.asterisk.commands import OutcomeUnknown
 from engine.calls.call import Call
 from engine.calls.party import Party
 from engine.cdr.model import Side, StepKind
 from engine.events.call_log import CallEventKind
 from engine.foundation.errors import Conflict, DariError, NotFound
 from engine.numbers.treatment import RecordMode
+from engine.prompts.wholeness import is_cut_short
 from engine.routing.call_plan import Forward, NoticeKind
 
 log = structlog.get_logger(__name__)
@@ -26,21 +26,27 @@ START_KEYS = "*1"
 PAUSE_KEYS = "*2"
 """Pauses it: the file has silence meanwhile."""
 
+_FILE_WITHIN = 0.3
+"""Seconds after which a recording that began has its file: where Asterisk gave no answer, the file tells."""
+
 _BOTH = (Side.CALLER, Side.TARGET)
 
 
 class Recording:
     """The recording of one talk. Whoever wants it started, paused or resumed asks here: the plan, a key, the API."""
 
-    def __init__(self, call: Call, plan: Forward, *, caller_was_told: bool, target_was_told: bool) -> None:
+    def __init__(self, call: Call, plan: Forward, target: Party) -> None:
         self._call = call
         self._mode = plan.recording
+        caller_was_told = call.notes.was_heard(StepKind.RECORDING_NOTICE, Side.CALLER)
+        target_was_told = target.was_told
         if self._mode is not RecordMode.NEVER:
             caller_was_told = caller_was_told and not any(map(self._is_cut_short, _to_caller(plan)))
             target_was_told = target_was_told and not self._is_cut_short(plan.recording_notice_to_target)
         self._against = _reason_against(caller_was_told, target_was_told)
-        self._running = False
-        self._paused = False
+        self._running = call.notes.goes_on(StepKind.RECORDING)
+        """In a talk that is taken over it may be."""
+        self._paused = call.notes.goes_on(StepKind.PAUSE)
         self._over = False
         self._one_at_a_time = asyncio.Lock()
 
@@ -51,25 +57,24 @@ class Recording:
             return "none"
         return "paused" if self._paused else "recording" if self._running else "off"
 
-    async def prepare(self) -> None:
-        """Before the talk: a number that always records has it running before the first word."""
-        if self._mode is RecordMode.ALWAYS:
-            await self._start()
-
-    async def abandon(self) -> None:
-        """The target left before the talk: the next one's recording begins anew, into the same file."""
-        if not self._running:
-            return
-        self._running = False
-        self._call.notes.recording = None
+    async def _stop(self) -> None:
         try:
             await self._call.board.recorder.stop_recording(self._call.caller.channel_name)
         except DariError as error:
             log.warning("recording not stopped", call=str(self._call.id), reason=str(error))
 
-    def talk_begins(self) -> None:
-        """The two are connected: from here on there is something to record."""
-        if self._running:
+    async def talk_begins(self) -> None:
+        """The two are connected just now: where the number always records, it runs from here on.
+
+        Not before: of a recorder that was there while the caller still heard ringback, one side of the file is silent
+        in every twentieth call (Asterisk 22.10).
+        """
+        if self._mode is RecordMode.ALWAYS and not self._running:
+            await self._start()
+        self._goes_on()
+
+    def _goes_on(self) -> None:
+        if self._running and not self._call.notes.goes_on(StepKind.RECORDING):
             self._call.notes.begin(StepKind.RECORDING, _BOTH)
 
     def talk_ends(self) -> None:
@@ -114,10 +119,12 @@ class Recording:
             if not self._running:
                 raise Conflict(f"call {self._call.id}: not recorded: {self._call.notes.recording_reason}")
             self._check_talk()
-            self.talk_begins()
+            self._goes_on()
+            self._call.keep()
         elif self._paused:
             await self._silence(False)
             self._call.notes.end(StepKind.PAUSE)
+            self._call.keep()
             self._call.notes.tell(CallEventKind.RECORDING, "goes on")
         else:
             raise Conflict(f"call {self._call.id}: it is being recorded already")
@@ -128,11 +135,11 @@ class Recording:
             raise Conflict(f"call {self._call.id}: nothing is being recorded that could pause")
         await self._silence(True)
         self._call.notes.begin(StepKind.PAUSE, _BOTH)
+        self._call.keep()
         self._call.notes.tell(CallEventKind.RECORDING, "pauses")
 
     def _is_cut_short(self, sound: str | None) -> bool:
-        """Whether a notice's file ends before its header says so: Asterisk plays what there is, and calls it whole."""
-        return sound is not None and _ends_early(self._call.board.sounds / f"{sound}.wav")
+        return sound is not None and is_cut_short(self._call.board.sounds / f"{sound}.wav")
 
     def _check_talk(self) -> None:
         if self._over:
@@ -151,8 +158,15 @@ class Recording:
         call, reason = self._call, self._against
         if not reason:
             file = call.board.monitor / f"{call.id}.raw"
+            if call.life > 1 and file.exists():  # an earlier life may have begun it, for a talk that never was
+                await self._stop()
+            was_there = file.exists()
             try:
                 await call.board.recorder.record(call.caller.channel_name, str(file), _OPTIONS)
+            except OutcomeUnknown as error:
+                await asyncio.sleep(_FILE_WITHIN)
+                if was_there or not file.exists():
+                    reason = f"Asterisk did not start it: {error}"
             except DariError as error:
                 reason = f"Asterisk did not start it: {error}"
         if reason:
@@ -162,21 +176,12 @@ class Recording:
         self._running = True
         call.notes.recording_reason = ""
         call.notes.recording = call.notes.file(".wav")
+        call.keep()
         call.notes.tell(CallEventKind.RECORDING)
 
 
 def _to_caller(plan: Forward) -> tuple[str, ...]:
     return tuple(notice.sound for notice in plan.notices if notice.kind is NoticeKind.RECORDING)
-
-
-def _ends_early(file: Path) -> bool:
-    """False for what is no WAV file or is not there: of that Asterisk itself says that it did not play it."""
-    try:
-        with wave.open(str(file), "rb") as sound:
-            promised = sound.getnframes() * sound.getnchannels() * sound.getsampwidth()
-        return file.stat().st_size < promised
-    except (OSError, EOFError, wave.Error):
-        return False
 
 
 def _reason_against(caller_was_told: bool, target_was_told: bool) -> str:

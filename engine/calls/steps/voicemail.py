@@ -22,14 +22,20 @@ _ASTERISK_LATER = 5.0
 
 
 async def leave_message(call: Call, greeting: str) -> None:
-    """Answers the caller, greets, and records until silence, `#`, the limit or the hang-up. Raises CallerHungUp."""
+    """Answers the caller, greets, and records until silence, `#`, the limit or the hang-up. Raises CallerHungUp.
+
+    What the caller has heard in an earlier life of the engine is not played again, and a message begun then goes on.
+    """
     call.move(CallState.ANNOUNCING)
     await until_arrival_is_safe(call)
-    await call.answer()
+    if call.notes.answered is None:
+        await call.answer()
+        call.keep()
     call.notes.tell(CallEventKind.VOICEMAIL, greeting)
     try:
-        await call.say(call.caller, StepKind.ANNOUNCEMENT, greeting)
-        await call.say(call.caller, StepKind.ANNOUNCEMENT, BEEP)
+        for sound in (greeting, BEEP):
+            if not call.notes.was_heard(StepKind.ANNOUNCEMENT, Side.CALLER, sound):
+                await call.say(call.caller, StepKind.ANNOUNCEMENT, sound)
         if await _record(call):
             await call.say(call.caller, StepKind.ANNOUNCEMENT, THANKS)
     finally:
@@ -40,18 +46,26 @@ async def leave_message(call: Call, greeting: str) -> None:
 async def _record(call: Call) -> bool:
     """True once a message is there. One whose end nobody told may be there too, and is kept."""
     name = voicemail_of(call.id)
-    await call.to_caller(
-        call.board.ari.record_channel(call.caller.channel, name, longest=LONGEST, silence=_SILENCE, end_key=_END_KEY)
-    )
-    keep_message(call)
-    step = call.notes.begin(StepKind.VOICEMAIL, (Side.CALLER,))
+    if call.notes.voicemail is None:
+        await _begin(call, name)
+    elif not await call.board.ari.is_recording(name):
+        call.recorded[name] = spooled_message(call).exists()
     try:
         await call.until(lambda: name in call.recorded, within=LONGEST + _ASTERISK_LATER)
     finally:
-        step.end(call.notes.moment(), whole=True)
+        call.notes.end(StepKind.VOICEMAIL)
     if call.recorded.get(name) is False:
         call.notes.voicemail = None
     return call.recorded.get(name, False)
+
+
+async def _begin(call: Call, name: str) -> None:
+    await call.to_caller(
+        call.board.ari.record_channel(call.caller.channel, name, longest=LONGEST, silence=_SILENCE, end_key=_END_KEY)
+    )
+    call.notes.begin(StepKind.VOICEMAIL, (Side.CALLER,))
+    keep_message(call)
+    call.keep()
 
 
 def keep_message(call: Call) -> None:

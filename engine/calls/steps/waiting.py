@@ -10,7 +10,7 @@ import structlog
 from engine.calls.call import Call
 from engine.calls.party import Party
 from engine.calls.steps.consent import offer_before_talk
-from engine.cdr.model import StepKind
+from engine.cdr.model import Side, StepKind
 from engine.events.call_log import CallEventKind
 from engine.foundation.errors import DariError
 from engine.routing.call_plan import CallPlan, Forward, NoticeKind
@@ -43,11 +43,9 @@ class Waiting:
         self._target_is_ready = False
         self._over = False
         self._settled = False
-        self.caller_was_told = False
-        """Whether the recording notice was heard whole."""
 
     async def hear(self) -> None:
-        """Notices, then ringback until cancelled."""
+        """Notices, then ringback until cancelled; not again what the caller has heard, or still hears."""
         try:
             await self._notices()
             if self._plan.consent is not None:
@@ -102,17 +100,12 @@ class Waiting:
     async def _notices(self) -> None:
         for notice in self._plan.notices:
             enough = self._is_over if notice.mandatory else self._is_enough
-            if enough():
+            if enough() or self._call.notes.was_heard(_STEPS[notice.kind], Side.CALLER):
                 continue
             self._call.notes.tell(CallEventKind.NOTICE, notice.sound)
-            whole = await self._call.say(
-                self._call.caller,
-                _STEPS[notice.kind],
-                notice.sound,
-                enough=enough,
-            )
-            if notice.kind is NoticeKind.RECORDING:
-                self.caller_was_told = whole
+            await self._call.say(self._call.caller, _STEPS[notice.kind], notice.sound, enough=enough)
+            if notice.mandatory:
+                self._call.keep()
 
     async def _music_class(self, sounds: tuple[str, ...]) -> str | None:
         """None when there is none to be had. It may take its time: nobody waits for it but the caller."""
@@ -127,9 +120,11 @@ class Waiting:
 
         Without it the caller's own telephone rings.
         """
+        if self._call.notes.goes_on(StepKind.RINGBACK, _named(sounds)):
+            return
         self._settled = False
         try:
-            if music_class is None or not await self._plays(music_class, ", ".join(sounds)):
+            if music_class is None or not await self._plays(music_class, _named(sounds)):
                 await self._call.to_caller(self._call.board.ari.ring(self._call.caller.channel))
         finally:
             self._settled = True
@@ -142,6 +137,7 @@ class Waiting:
             log.warning("ringback not played", call=str(self._call.id), reason=str(error))
             return False
         self._call.notes.tell(CallEventKind.RINGBACK, heard)
+        self._call.keep()
         return True
 
     async def _next_ringback(
@@ -158,3 +154,7 @@ class Waiting:
                 return later.ringback, until
         await self._call.until(lambda: False)
         return sounds, None
+
+
+def _named(sounds: tuple[str, ...]) -> str:
+    return ", ".join(sounds)

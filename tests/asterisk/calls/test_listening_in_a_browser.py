@@ -46,7 +46,7 @@ async def chromium() -> AsyncIterator[Browser]:
 @asynccontextmanager
 async def page_of(post: Post, ticket: str, size: ViewportSize, language: str) -> AsyncIterator[Page]:
     """The page behind a ticket, opened; it must have said nothing bad by the end."""
-    async with serving(make_api([listening_router(post.socket)]), ANY_PORT) as url, chromium() as browser:
+    async with serving(make_api([listening_router([post.socket])]), ANY_PORT) as url, chromium() as browser:
         context = await browser.new_context(viewport=size, locale=language)
         page = await context.new_page()
         complaints: list[str] = []

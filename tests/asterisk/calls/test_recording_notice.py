@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import struct
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,37 +14,11 @@ from engine.sandbox.carrier import Carrier
 from engine.sandbox.phone import Answers
 from tests.asterisk.calls.conftest import ACCOUNT
 from tests.call_oracle import Oracle, Watched
+from tests.damaged_sounds import BROKEN, damaged
 from tests.engine_rig import Rig, number_set
 from tests.real_asterisk import RunningAsterisk
 
 CALLERS, TARGETS = "ko/recording-notice", "ko/recording-notice-target"
-SAID_SECONDS = 0.05
-"""How much of a notice there is in a file that was cut short."""
-
-
-def missing(file: Path) -> None:
-    file.unlink()
-
-
-def empty(file: Path) -> None:
-    file.write_bytes(b"")
-
-
-def garbage(file: Path) -> None:
-    file.write_bytes(b"no sound at all. " * 500)
-
-
-def without_sound(file: Path) -> None:
-    """A proper file of 0 seconds."""
-    file.write_bytes(b"RIFF" + struct.pack("<I", 36) + file.read_bytes()[8:40] + struct.pack("<I", 0))
-
-
-def cut_short(file: Path) -> None:
-    """The disk was full: the header promises all of the notice, and hardly any is there."""
-    file.write_bytes(file.read_bytes()[: 44 + round(SAID_SECONDS * 16000)])
-
-
-BROKEN = (missing, empty, garbage, without_sound, cut_short)
 
 
 @pytest.fixture
@@ -96,13 +68,3 @@ async def test_the_same_call_with_its_notices_is_recorded(
     record = (await oracle.verdict([Watched(caller, (target,))]))[caller.call_id]
     assert record.recording is not None
     assert record.recording_reason == ""
-
-
-@asynccontextmanager
-async def damaged(sound: Path, broken: Callable[[Path], None]) -> AsyncIterator[None]:
-    whole = sound.read_bytes()
-    broken(sound)
-    try:
-        yield
-    finally:
-        sound.write_bytes(whole)

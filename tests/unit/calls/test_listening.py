@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.calls.call import Call, CallerHungUp
+from engine.calls.call import Call
+from engine.calls.legs import CallerHungUp
 from engine.calls.listening import Listener, announced, talking
 from engine.calls.listening_rules import Mode
 from engine.calls.own_ids import listener_ids

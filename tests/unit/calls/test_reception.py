@@ -168,7 +168,9 @@ def test_talk_is_taken_over_by_the_next_life(tmp_path: Path, hangs_up: str) -> N
                 assert record.talk_seconds == pytest.approx(15.0 - 2.7, abs=0.2)
                 assert record.legs[0].answered_at == record.answered_at
             else:
-                assert record.result is Result.LOST
+                left = Side.CALLER if hangs_up == "caller" else Side.TARGET
+                assert (record.result, record.ended_by) == (Result.ANSWERED, left)
+                assert record.talk_seconds == pytest.approx(10.0 - 2.7, abs=5.0), "longer than the last proof of life"
 
     run_virtual(run())
 

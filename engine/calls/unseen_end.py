@@ -1,0 +1,65 @@
+"""The record of a call whose end no engine saw: what its journal knows, and what Asterisk itself wrote down."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from engine.calls.journal import legs_of, party_again, recall
+from engine.calls.notes import Notes, moment_of
+from engine.cdr.call_row import Row, with_end
+from engine.cdr.model import CallRecord, Leg, OpenCall, Result, Side, Step, StepKind
+
+_OF_THE_TALK = (StepKind.CONNECT, StepKind.RECORDING, StepKind.PAUSE, StepKind.LISTENING)
+
+
+def lost(open_call: OpenCall, notes: Notes, row: Row | None, target: Row | None = None, *, hung_up: bool) -> CallRecord:
+    """The record of such a call, bounded by the last proof of life.
+
+    `row` and `target`, Asterisk's own of the caller and of who took the call, have the ends themselves. `hung_up`:
+    Asterisk lived on, so that it was the caller who left.
+    """
+    recall(notes, open_call)
+    notes.stopped = moment_of(open_call.last_alive, notes.clock)
+    parties = [party_again(leg, notes.clock) for side in Side for leg in legs_of(open_call, side)]
+    for party in parties:
+        party.end(notes.stopped)
+    ender = Side.CALLER if hung_up or row else Side.DARI
+    if notes.answered is not None:
+        notes.conclude(Result.VOICEMAIL if notes.voicemail else Result.ANSWERED, ender)
+    notes.conclude(Result.CALLER_GAVE_UP if hung_up and row is None else Result.LOST, ender)
+    record = notes.record(tuple(party.leg() for party in parties))
+    record = with_end(record, row) if row else record
+    return _talked_until_one_left(record, target)
+
+
+def _talked_until_one_left(record: CallRecord, target: Row | None) -> CallRecord:
+    """The same record: the talk is over when the first of the two leaves, for whoever stays hears nobody."""
+    talk = next((step for step in record.steps if step.kind is StepKind.CONNECT), None)
+    if talk is None:
+        return record
+    over, ended_by = talk.ended_at or record.ended_at, record.ended_by
+    if target is not None and target.ended_at < over:
+        over, ended_by = max(target.ended_at, talk.started_at), Side.TARGET
+    if over >= record.ended_at:
+        return record
+    return msgspec.structs.replace(
+        record,
+        talk_seconds=round((over - talk.started_at).total_seconds(), 3),
+        ended_by=ended_by,
+        legs=tuple(_leg_ended(leg, target) for leg in record.legs),
+        steps=tuple(_cut_at(step, over) for step in record.steps),
+    )
+
+
+def _leg_ended(leg: Leg, target: Row | None) -> Leg:
+    if target is None or leg.channel != target.channel:
+        return leg
+    return msgspec.structs.replace(leg, ended_at=target.ended_at, cause=target.cause or leg.cause)
+
+
+def _cut_at(step: Step, over: datetime) -> Step:
+    if step.kind not in _OF_THE_TALK or (step.ended_at is not None and step.ended_at <= over):
+        return step
+    return msgspec.structs.replace(step, ended_at=max(step.started_at, over))
