@@ -9,6 +9,7 @@ import os
 import re
 from base64 import b64decode
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from difflib import get_close_matches
 from functools import cached_property
@@ -28,6 +29,9 @@ from engine.foundation.sockets import socket_folder
 _CHECKOUT = Path(__file__).resolve().parent.parent
 _SHARE = Path(__file__).resolve().parent / "share"
 PRODUCT_FILES = _SHARE if _SHARE.is_dir() else _CHECKOUT
+
+MOST_ENGINES = 4
+"""Engines of one home at most: beyond that Asterisk itself is full long before."""
 
 
 class Address(str):
@@ -71,6 +75,11 @@ class Settings(BaseSettings):
         default="n1",
         description="Name of this engine among those that share the calls; letters, digits and hyphens. "
         "Its ARI application is dari-NODE.",
+    )
+    engines: int = Field(
+        default=1,
+        description="Engines that share the calls; with two or more a dead one's calls go on with another within a "
+        "second. The second is named NODE-2, and so on.",
     )
     sip_bind: Annotated[Address, NoDecode] = Field(
         default=Address("127.0.0.1:5060"),
@@ -247,9 +256,10 @@ class Settings(BaseSettings):
         "Asterisk and the next engine takes them over.",
     )
     watchdog_seconds: float = Field(
-        default=8.0,
+        default=4.0,
         gt=1,
-        description="Silence of the engine's heartbeat, in seconds, after which the watchdog cuts it off.",
+        description="Silence of an engine's heartbeat, in seconds, after which the watchdog cuts it off; so it does "
+        "when Asterisk, which obeys others, has done nothing for that engine for so long.",
     )
     log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR for the program's own log.")
 
@@ -267,6 +277,13 @@ class Settings(BaseSettings):
     @classmethod
     def _host_and_port_if_any(cls, value: object) -> Address:
         return _address(value) if value else Address("")
+
+    @field_validator("engines")
+    @classmethod
+    def _as_many_as_a_home_may_have(cls, value: int) -> int:
+        if not 1 <= value <= MOST_ENGINES:
+            raise ValueError(f"must be 1 to {MOST_ENGINES}")
+        return value
 
     @field_validator("node")
     @classmethod
@@ -365,8 +382,28 @@ class Settings(BaseSettings):
 
     @property
     def app_name(self) -> str:
-        """The ARI application of this engine."""
-        return f"dari-{self.node}"
+        """The ARI application of the first engine."""
+        return self.engine(1).app_name
+
+    def engine(self, number: int) -> Engine:
+        """The `number`-th engine of this home, from 1."""
+        return Engine(self.paths, self.node, number)
+
+    @property
+    def all_engines(self) -> tuple[Engine, ...]:
+        """Those that run, in order."""
+        return tuple(self.engine(number) for number in range(1, self.engines + 1))
+
+    def siblings(self, number: int) -> list[Engine]:
+        """The others that ever ran here, more than run now perhaps."""
+        every = map(self.engine, range(1, MOST_ENGINES + 1))
+        return [one for one in every if one.number != number and one.spool.is_dir()]
+
+    @property
+    def engine_sockets(self) -> tuple[Path, ...]:
+        """The control socket of each, in order; also of one that runs although the setting here says less."""
+        every = map(self.engine, range(1, MOST_ENGINES + 1))
+        return tuple(one.socket for one in every if one.number <= self.engines or one.pid_file.exists())
 
     @cached_property
     def paths(self) -> Paths:
@@ -392,8 +429,8 @@ class Paths:
         self.run = home / "run"  # pid files, locks, ports.json
         # Not `run` itself: Asterisk puts a pid file of its own beside its control socket.
         self.sockets = socket_folder(self.run / "sockets", "asterisk.ctl", os.getuid())
-        self.engine_socket = self.sockets / "engine.sock"
-        self.spool = home / "spool"  # call records on their way to the database
+        self.engine_socket = self.sockets / "engine.sock"  # the first engine's
+        self.spool = home / "spool"  # call records on their way to the database, each engine's in a folder of its own
         self.recordings = home / "recordings"  # YYYY/MM/DD/CALL.wav.enc
         self.log = home / "log"  # calls.log, calls.jsonl, one log per part
         self.trace = home / "trace"  # SIP messages by the hour
@@ -404,8 +441,71 @@ class Paths:
         self.music = home / "asterisk" / "music.sqlite3"  # ringback classes, read by Asterisk at use
 
     def pid_file(self, part: str) -> Path:
-        """The file with the process id of a part: asterisk, postgres, engine, jobs, web, watchdog, gateway."""
+        """The file with the process id of a part: asterisk, postgres, engine, engine-2, jobs, web, watchdog …"""
         return self.run / f"{part}.pid"
+
+
+def engine_name(number: int) -> str:
+    """The name of the part that the `number`-th engine is: engine, engine-2, engine-3 …"""
+    return "engine" if number == 1 else f"engine-{number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """One engine of a home: its names, and where its own things lie. The first one has the plain names."""
+
+    paths: Paths
+    first_node: str
+    number: int
+
+    @property
+    def name(self) -> str:
+        """As a part, in `dari status`, and of its log."""
+        return engine_name(self.number)
+
+    @property
+    def node(self) -> str:
+        """By which what it made in Asterisk is known."""
+        return self.first_node if self.number == 1 else f"{self.first_node}-{self.number}"
+
+    @property
+    def app_name(self) -> str:
+        """Its ARI application."""
+        return f"dari-{self.node}"
+
+    @property
+    def spool(self) -> Path:
+        """Inside the first one's: what is taken over moves from one to the other by a rename, on one disk."""
+        return self.paths.spool if self.number == 1 else self.paths.spool / self.name
+
+    @property
+    def numbers_kept(self) -> Path:
+        """The numbers as it last read them, by which it goes while the database is away."""
+        return self.spool / "routing.snapshot"
+
+    @property
+    def trunks_kept(self) -> Path:
+        """The same of trunks."""
+        return self.spool / "trunks.snapshot"
+
+    @property
+    def socket(self) -> Path:
+        """Where it answers `dari`. No longer a name than Asterisk's, by which the folder is chosen."""
+        return self.paths.engine_socket if self.number == 1 else self.paths.sockets / f"engine{self.number}.sock"
+
+    @property
+    def heartbeat(self) -> Path:
+        """What it touches every second."""
+        return self.paths.run / f"{self.name}.beat"
+
+    @property
+    def pid_file(self) -> Path:
+        return self.paths.pid_file(self.name)
+
+    @property
+    def call_log(self) -> str:
+        """The name of its call log: one process writes one."""
+        return "calls" if self.number == 1 else f"calls-{self.number}"
 
 
 _MAY_HOLD_SECRETS = ("password", "key", "url")

@@ -69,6 +69,8 @@ class Leg:
     sip_call_id: str
     exten: str = ""
     app_data: str = ""
+    context: str = "from-trunk"
+    """Where in the dialplan it is."""
     is_subscribed: bool = False
     """Whether its ChannelDestroyed is told: so for legs that the application made, not for those it claimed."""
     is_offered: bool = False
@@ -105,14 +107,19 @@ class Leg:
             protocol_id=self.sip_call_id,
             caller=Party(number=self.caller),
             dialplan=DialplanPlace(
-                context="from-trunk",
+                context=self.context,
                 exten=self.exten,
                 priority=1,
-                app_name="StasisBroadcast" if self.exten else "Stasis" if self.in_app else "AppDial2",
+                app_name=self._application(),
                 app_data=self.app_data,
             ),
             creationtime=self.created,
         )
+
+    def _application(self) -> str:
+        if self.context == "dari-alone":
+            return "Dial"
+        return "StasisBroadcast" if self.exten else "Stasis" if self.in_app else "AppDial2"
 
     def hears(self, what: str, now: float, *, over_music: bool = False) -> None:
         """From now on `what`; music stops for whatever comes, unless that comes over it."""

@@ -17,7 +17,7 @@ from typing import Any
 
 from engine.foundation.process import Process, read_pid_file
 from engine.settings import PRODUCT_FILES
-from engine.supervisor.up import UP
+from engine.supervisor.up import ENGINES, ORDER, UP
 from tests.real_asterisk import UNHURRIED
 
 _READY_WITHIN = 90.0
@@ -61,6 +61,8 @@ class Home:
             if name in os.environ:
                 self.environment[name] = os.environ[name]
         self.environment |= settings
+        self.names = {*UP, *ENGINES[: int(self.environment.get("DARI_ENGINES", "1"))]}
+        """The parts that it has when it is up."""
         self._ups: list[asyncio.subprocess.Process] = []
 
     async def up(self, *options: str) -> Up:
@@ -98,7 +100,7 @@ class Home:
 
     def parts(self) -> dict[str, Process]:
         """The living parts, from their pid files."""
-        files = {name: read_pid_file(self.folder / "run" / f"{name}.pid") for name in UP}
+        files = {name: read_pid_file(self.folder / "run" / f"{name}.pid") for name in ORDER}
         return {name: told.process for name, told in files.items() if told}
 
     def left(self) -> list[str]:
@@ -114,11 +116,11 @@ class Home:
         return found
 
     async def until_parts(self, *, other_than: dict[str, Process]) -> dict[str, Process]:
-        """The parts once all of UP live and none is one of `other_than`."""
+        """The parts once all of them live and none is one of `other_than`."""
         async with asyncio.timeout(_READY_WITHIN):
             while True:
                 parts = self.parts()
-                if set(parts) == set(UP) and not any(parts[name] == old for name, old in other_than.items()):
+                if set(parts) == self.names and not any(parts[name] == old for name, old in other_than.items()):
                     return parts
                 await asyncio.sleep(0.05)
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
 from fastapi import APIRouter, Response, status
 from pydantic import BaseModel
 
-from engine.calls.control_client import EngineStatus, engine_status
-from engine.foundation.errors import TryLater
+from engine.calls.control_all import Sockets, engine_statuses, together
+from engine.calls.control_client import EngineStatus
 
 
 class Health(BaseModel):
@@ -26,8 +25,8 @@ class Readiness(BaseModel):
     reasons: list[str]
 
 
-def health_router(engine_socket: Path, database_answers: Callable[[], Awaitable[bool]]) -> APIRouter:
-    """GET /health and GET /ready. Ready means that the engine takes calls; a lost database only degrades."""
+def health_router(engines: Sockets, database_answers: Callable[[], Awaitable[bool]]) -> APIRouter:
+    """GET /health and GET /ready. Ready means that an engine takes calls; a lost database only degrades."""
     router = APIRouter(tags=["health"])
 
     @router.get("/health")
@@ -36,8 +35,8 @@ def health_router(engine_socket: Path, database_answers: Callable[[], Awaitable[
 
     @router.get("/ready", responses={status.HTTP_503_SERVICE_UNAVAILABLE: {"model": Readiness}})
     async def ready(response: Response) -> Readiness:
-        engine, database = await asyncio.gather(_engine(engine_socket), database_answers())
-        answer = readiness(engine, database)
+        statuses, database = await asyncio.gather(engine_statuses(engines), database_answers())
+        answer = readiness(together(statuses), database)
         if not answer.ready:
             response.status_code = status.HTTP_503_SERVICE_UNAVAILABLE
         return answer
@@ -53,12 +52,6 @@ def readiness(engine: EngineStatus | None, database: bool) -> Readiness:
     elif engine.state != "ready":
         reasons.append(f"the engine is {engine.state}{f': {engine.reason}' if engine.reason else ''}")
     if not database:
-        reasons.append("the database does not answer; calls go on and their records wait in the spool")
+        waits = "; calls go on and their records wait in the spool" if engine is not None else ""
+        reasons.append(f"the database does not answer{waits}")
     return Readiness(ready=engine is not None and engine.takes_calls, reasons=reasons)
-
-
-async def _engine(socket: Path) -> EngineStatus | None:
-    try:
-        return await engine_status(socket)
-    except TryLater:
-        return None

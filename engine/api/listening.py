@@ -12,6 +12,7 @@ from fastapi import APIRouter, Response, WebSocket, WebSocketDisconnect
 from fastapi.responses import FileResponse
 
 from engine.api.problems import problem
+from engine.calls.control_all import Sockets, whose_ticket
 from engine.calls.listening_client import listening_line
 from engine.foundation.errors import DariError, Invalid
 from engine.foundation.tasks import Tasks
@@ -36,7 +37,7 @@ _TICKET_WITHIN = 10.0
 _LONGEST_TICKET = 100
 
 
-def listening_router(engine_socket: Path) -> APIRouter:
+def listening_router(engines: Sockets) -> APIRouter:
     """GET /listen, GET /listen/{file}, and the WebSocket /listen/sound.
 
     The page keeps its ticket behind the # of its address, which no browser sends, and tells it as the first text of the
@@ -59,8 +60,8 @@ def listening_router(engine_socket: Path) -> APIRouter:
     async def sound(browser: WebSocket) -> None:
         await browser.accept()
         try:
-            ticket = await _ticket(browser)
-            async with listening_line(engine_socket, ticket) as engine:
+            socket, ticket = whose_ticket(engines, await _ticket(browser))
+            async with listening_line(socket, ticket) as engine:
                 await _relay(browser, engine)
             await browser.close()
         except WebSocketDisconnect:

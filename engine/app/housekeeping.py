@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.app.opened import music_of
+from engine.cdr.agreement import SETTLED, compare
+from engine.cdr.call_file import CallFile
 from engine.foundation.clock import Clock
 from engine.foundation.database import transaction
 from engine.numbers.sound_names import sounds_of
 from engine.prompts.catalogue import sweep
 from engine.prompts.library import sounds_in_use
 from engine.recordings.archive import Archive
-from engine.recordings.check import compare
+from engine.recordings.check import compare as compare_files
 from engine.recordings.retention import sweep as delete_expired
 from engine.routing.book import seed_holidays, treatments
 from engine.routing.plan import STANDARD_RINGBACK
@@ -56,5 +59,19 @@ async def delete_recordings(archive: Archive) -> None:
 
 async def compare_recordings(archive: Archive) -> None:
     """Recordings and their files agree, or somebody is told."""
-    for finding in (await compare(archive)).open:
+    for finding in (await compare_files(archive)).open:
         log.error("a recording needs a look", trouble=finding.trouble.value, file=finding.file, why=finding.detail)
+
+
+async def compare_calls(database: AsyncEngine, file: CallFile, clock: Clock) -> None:
+    """Every call of the last day has its record, and only one, or somebody is told."""
+    now = clock.now()
+    found = await compare(database, file, now - timedelta(days=1), now - SETTLED)
+    if not found.whole:
+        log.error(
+            "Asterisk's calls and our records disagree",
+            calls=found.rows,
+            without_record=found.missing,
+            with_several=found.doubled,
+            channels=found.examples,
+        )

@@ -16,12 +16,13 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.app.housekeeping import (
+    compare_calls,
     compare_recordings,
     delete_recordings,
     seed_this_and_next_year,
     sweep_sounds,
 )
-from engine.app.opened import archive_of, call_log_of, database_of
+from engine.app.opened import archive_of, call_file_of, call_log_of, database_of
 from engine.asterisk.sip_trace import SipTrace
 from engine.callbacks.call_ended import call_ended, message_failed
 from engine.calls.listening_log import forget_old_listening
@@ -65,6 +66,7 @@ async def run(settings: Settings) -> None:
         worker.every(_HOURLY, "months", partial(make_months_ahead, database, clock))
         worker.every(_HOURLY, "retention of recordings", partial(delete_recordings, archive))
         worker.every(_DAILY, "recordings and their files", partial(compare_recordings, archive))
+        worker.every(_DAILY, "calls and their records", partial(compare_calls, database, call_file_of(settings), clock))
         worker.every(_DAILY, "public holidays", partial(seed_this_and_next_year, database, clock))
         worker.every(_DAILY, "unused sounds", partial(sweep_sounds, database, settings.paths, clock))
         worker.every(_DAILY, "old listening", partial(forget_old_listening, database, clock))

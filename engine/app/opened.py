@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from engine.cdr.call_file import CallFile
 from engine.events.call_log import CallLog
 from engine.foundation.clock import Clock
 from engine.foundation.database import open_database
@@ -31,6 +32,11 @@ def archive_of(settings: Settings, database: AsyncEngine, clock: Clock) -> Archi
         spool=settings.paths.asterisk_spool,
         days=settings.recording_days,
     )
+
+
+def call_file_of(settings: Settings) -> CallFile:
+    """Asterisk's own call records, of the Asterisk that this home runs."""
+    return CallFile(settings.paths.asterisk / "log" / "cdr-custom" / "calls.csv")
 
 
 def call_log_of(settings: Settings, name: str, stack: AsyncExitStack) -> CallLog:

@@ -6,10 +6,12 @@ import asyncio
 import os
 import signal
 from collections.abc import Awaitable, Callable
+from functools import partial
 from importlib import import_module
 
 import structlog
 
+from engine.foundation.errors import Invalid
 from engine.foundation.log import set_up_log
 from engine.settings import Settings
 
@@ -23,10 +25,16 @@ ROLES = ("calls", "jobs", "web", "watchdog", "gateway")
 log = structlog.get_logger(__name__)
 
 
-async def run_role(settings: Settings, role: str) -> None:
-    """Runs one role until SIGTERM or SIGINT. Raises DariError when it cannot."""
+async def run_role(settings: Settings, role: str, engine: int = 1) -> None:
+    """Runs one role until SIGTERM or SIGINT; of the role calls the `engine`-th. Raises DariError when it cannot."""
+    if engine != 1 and role != "calls":
+        raise Invalid(f"--engine: there is one {role} only; leave --engine out, it is for --role calls")
+    if engine > settings.engines:
+        raise Invalid(f"--engine: there is no engine {engine}; DARI_ENGINES is {settings.engines}")
     set_up_log(settings.log_level)
-    run: Callable[[Settings], Awaitable[None]] = import_module(f"engine.app.{role}").run
+    run: Callable[..., Awaitable[None]] = import_module(f"engine.app.{role}").run
+    if engine > 1:
+        run = partial(run, number=engine)
     if role in _AFTER_CALLS:
         os.nice(_NICE)
     loop = asyncio.get_running_loop()

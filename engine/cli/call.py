@@ -10,11 +10,15 @@ import typer
 from rich.text import Text
 
 from engine.calls.arrival import Order
-from engine.calls.control_client import LiveCall, live_calls, place_call, switch_recording
+from engine.calls.control_all import live_calls, place_call, switch_recording
+from engine.calls.control_client import LiveCall
 from engine.cli.printing import Column, or_dash, print_json, print_table, shown
 from engine.events.call_log import short_id
+from engine.foundation.errors import TryLater
 from engine.foundation.phone_number import parse, written
-from engine.settings import read_settings
+from engine.settings import Settings, read_settings
+from engine.supervisor.alone import calls_alone, calls_of
+from engine.supervisor.wiring import connected
 
 app = typer.Typer(
     add_completion=False, pretty_exceptions_enable=False, help="Watch live calls, place one, pause a recording."
@@ -29,15 +33,28 @@ def list_(
     as_json: AsJson = False,
     numbers: Annotated[bool, typer.Option("--numbers", help="Show whole numbers, not 010-****-5678.")] = False,
 ) -> None:
-    """List the calls that go on now."""
+    """List the calls that go on now; of those without an engine, how many there are."""
     settings = read_settings()
-    calls = asyncio.run(live_calls(settings.paths.engine_socket))
+    calls, alone = asyncio.run(_going_on(settings))
     if as_json:
         print_json(calls)
     elif calls:
         print_table(_COLUMNS, [_row(call, settings.mask_numbers and not numbers) for call in calls])
-    else:
+    elif not alone:
         typer.echo("no call goes on now", err=True)
+    if alone:
+        typer.echo(f"{calls_of(alone)}{' more' if calls else ''} without an engine, in Asterisk alone", err=True)
+
+
+async def _going_on(settings: Settings) -> tuple[list[LiveCall], int]:
+    """The engines' calls, and how many go on without an engine. Raises TryLater when no engine answers."""
+    found = await calls_alone(connected(settings))
+    try:
+        calls = await live_calls(settings.engine_sockets)
+    except TryLater as error:
+        count = found.without(any_engine=False) if found else 0
+        raise TryLater(f"{error}; {calls_of(count)} without an engine, in Asterisk alone") from None
+    return calls, found.without(any_engine=True) if found else 0
 
 
 @app.command()
@@ -77,7 +94,7 @@ def record(call: CallId) -> None:
 
 
 def _order(order: Order, as_json: bool) -> None:
-    call_id = asyncio.run(place_call(read_settings().paths.engine_socket, order))
+    call_id = asyncio.run(place_call(read_settings().engine_sockets, order))
     if as_json:
         print_json([{"call_id": call_id}])
     else:
@@ -85,7 +102,7 @@ def _order(order: Order, as_json: bool) -> None:
 
 
 def _switch(call: str, *, pause: bool) -> None:
-    live = asyncio.run(switch_recording(read_settings().paths.engine_socket, call, pause=pause))
+    live = asyncio.run(switch_recording(read_settings().engine_sockets, call, pause=pause))
     typer.echo(f"call {short_id(live.call_id)}: {live.recording}")
 
 

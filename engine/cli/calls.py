@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from engine.calls.without_engine import how_without_engine
 from engine.cdr.model import CallRecord
 from engine.cdr.search import recent
 from engine.cli.coloured import result_style
@@ -41,6 +42,8 @@ def calls(
     elif found:
         mask = settings.mask_numbers and not numbers
         print_table(_COLUMNS, [_row(call, mask) for call in found])
+        if any(how_without_engine(call.node) for call in found):
+            typer.echo(f"{_MARK} without an engine; `dari trace CALL` says more", err=True)
     else:
         typer.echo("no calls yet" if not (number or since) else "no such calls", err=True)
 
@@ -53,6 +56,7 @@ def _instant(text: str) -> datetime:
         raise Invalid(f"--since: {text!r} is no time; write it like 2026-11-21T09:00") from None
 
 
+_MARK = "*"
 _COLUMNS = (
     Column("Arrived"),
     Column("Call"),
@@ -73,11 +77,17 @@ def _row(call: CallRecord, mask: bool) -> list[Text]:
         shown(call.caller, mask=mask),
         shown(call.number, mask=mask) if call.number else or_dash(printable(call.number_sent)),
         shown(call.target, mask=mask),
-        Text(call.result.value, result_style(call.result.value)),
+        _result(call),
         _seconds(call.ringback_seconds),
         _seconds(call.talk_seconds),
         Text("yes") if call.recording else or_dash(printable(call.recording_reason), "yellow"),
     ]
+
+
+def _result(call: CallRecord) -> Text:
+    """How it ended; a star where no engine ran it."""
+    mark = _MARK if how_without_engine(call.node) else ""
+    return Text.assemble((call.result.value, result_style(call.result.value)), (mark, "yellow"))
 
 
 def _seconds(seconds: float) -> Text:

@@ -12,8 +12,10 @@ from engine.cli.printing import console, print_json
 from engine.foundation.log import set_up_log
 from engine.settings import Settings, read_settings
 from engine.supervisor.asterisk_checks import asterisk_checks
+from engine.supervisor.call_checks import call_checks
 from engine.supervisor.check import Check, State
 from engine.supervisor.database_checks import database_checks
+from engine.supervisor.engine_checks import engine_checks
 from engine.supervisor.machine_checks import machine_checks
 from engine.supervisor.recording_checks import recording_checks
 from engine.supervisor.report import database_report
@@ -42,10 +44,10 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="One JSON object
 async def _checks(settings: Settings) -> list[Check]:
     checks = [*machine_checks(settings), await voice_check(settings), sound_check(settings)]
     whole = connected(settings)
-    checks += await asterisk_checks(whole, own=not settings.ari_url)
+    checks += [*await engine_checks(whole), *await asterisk_checks(whole, own=not settings.ari_url)]
     database = await database_report(whole)
     checks += await database_checks(whole, database, own=not settings.database_url)
-    return checks + await recording_checks(whole, database)
+    return checks + await recording_checks(whole, database) + await call_checks(whole, database)
 
 
 def _show(checks: list[Check]) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from engine.calls.listening_client import listening_ticket
+from engine.calls.control_all import listening_ticket
 from engine.calls.listening_rules import LONGEST_MINUTES, Mode, Wish
 from engine.cli.printing import print_json
 from engine.foundation.errors import Invalid
@@ -49,7 +49,7 @@ def listen(
     settings = connected(read_settings())
     mode = Mode.WHISPER if whisper else Mode.BARGE if barge else Mode.LISTEN
     wish = Wish(call=call, who=f"command line: {getpass.getuser()}", reason=reason, mode=mode, minutes=minutes)
-    ticket = asyncio.run(listening_ticket(settings.paths.engine_socket, wish))
+    ticket = asyncio.run(listening_ticket(settings.engine_sockets, wish))
     url = f"{_base(settings)}/listen#{ticket.ticket}"
     if as_json:
         link = Link(

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from engine.app.roles import run_role
-from engine.settings import read_settings
+from engine.settings import MOST_ENGINES, read_settings
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -23,6 +23,9 @@ class Role(Enum):
 
 
 @app.command()
-def serve(role: Annotated[Role, typer.Option(help="Which one.")]) -> None:
+def serve(
+    role: Annotated[Role, typer.Option(help="Which one.")],
+    engine: Annotated[int, typer.Option(min=1, max=MOST_ENGINES, help="Of the role calls: which engine, from 1.")] = 1,
+) -> None:
     """Run one role in the foreground; `dari up` does that for each. SIGTERM ends it in order."""
-    asyncio.run(run_role(read_settings(), role.value))
+    asyncio.run(run_role(read_settings(), role.value, engine))

@@ -9,6 +9,7 @@ import typer
 from rich.text import Text
 
 from engine.asterisk import sip_trace
+from engine.calls.without_engine import how_without_engine
 from engine.cdr.model import CallRecord, Side
 from engine.cdr.search import find
 from engine.cli.database import in_transaction
@@ -71,5 +72,6 @@ def _heading(record: CallRecord) -> Text:
         (str(record.call_id), "bold"),
         (f"  ({short_id(record.call_id)})  ", "dim"),
         record.result.value,
-        (f", Q.850 cause {record.cause}\n", "dim"),
+        (f", Q.850 cause {record.cause}", "dim"),
+        (f"; {how_without_engine(record.node)}\n" if how_without_engine(record.node) else "\n", "yellow"),
     )

@@ -14,7 +14,7 @@ from msgspec import UNSET, UnsetType
 from rich.text import Text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from engine.calls.control_client import engine_status
+from engine.calls.control_all import engines_status
 from engine.cli.database import in_transaction
 from engine.cli.printing import Column, console, or_dash, print_json, print_table
 from engine.foundation.errors import Invalid, TryLater
@@ -324,7 +324,7 @@ def _listed(trunk: Trunk, states: dict[str, TrunkState]) -> Listed:
 def _states(settings: Settings) -> dict[str, TrunkState]:
     """How each trunk is, from the engine; empty when there is none."""
     try:
-        status = asyncio.run(engine_status(settings.paths.engine_socket))
+        status = asyncio.run(engines_status(settings.engine_sockets))
     except TryLater:
         return {}
     return {state.name: state for state in status.trunks}

@@ -11,7 +11,7 @@ from contextlib import aclosing
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.app.opened import archive_of
-from engine.calls.control_client import known_number
+from engine.calls.control_all import known_numbers
 from engine.cdr.model import Result
 from engine.demo.findings import Finding, decided_message, find_out, recorded_call
 from engine.demo.shop import LEAFLET, ORDERS, open_shop
@@ -105,12 +105,12 @@ async def _trunk_is_known(carrier: Carrier) -> None:
 
 
 async def _numbers_are_known(settings: Settings, database: AsyncEngine) -> None:
-    """Waits until the engine goes by the shop's numbers as they were written a moment ago."""
+    """Waits until every engine goes by the shop's numbers as they were written a moment ago."""
     async with transaction(database) as connection:
         written = [await find(connection, number) for number in (ORDERS, LEAFLET)]
     for _ in range(_LOOKS):
-        known = [await known_number(settings.paths.engine_socket, number.number) for number in written]
-        if known == written:
+        known = [await known_numbers(settings.engine_sockets, number.number) for number in written]
+        if all(set(each) == {number} for each, number in zip(known, written, strict=True)):
             return
         await asyncio.sleep(_LOOKS_EVERY)
     raise GaveUp("the engine does not know the demo's numbers; see log/engine.log in DARI_HOME")

@@ -71,10 +71,13 @@ def render(folder: Path, settings: AsteriskSettings, trunks: Iterable[Trunk]) ->
     """
     values = _values(folder, settings)
     _check(values, settings)
-    for made in (folder, *(settings.home / name for name in ("run", "lib", "db"))):
+    for made in (folder, *(settings.home / name for name in ("run", "lib"))):
         made.mkdir(parents=True, exist_ok=True)
     # What people said, and who called whom, is for this user alone; Asterisk writes files that all may read.
-    for closed in (settings.home / "log", settings.spool / "monitor", settings.spool / "recording"):
+    for closed in (
+        *(settings.home / name for name in ("log", "db")),
+        *(settings.spool / name for name in ("monitor", "recording")),
+    ):
         closed.mkdir(mode=0o700, parents=True, exist_ok=True)
     (settings.home / "log" / "cdr-custom").mkdir(exist_ok=True)
     _make_music(settings)

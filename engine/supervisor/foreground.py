@@ -48,4 +48,5 @@ async def down(settings: Settings, say: Say) -> None:
             if stopping.stop.made and supervisor.send(signal.SIGTERM):  # the second one means at once
                 await ended(supervisor)
         with supervise(run):
-            await take_down(system_of(settings).keepers(), settings.paths.engine_socket, say, stopping.stop)
+            whole = system_of(settings, every_engine=True)
+            await take_down(whole, whole.keepers(), say, stopping.stop)

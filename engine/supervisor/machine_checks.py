@@ -17,7 +17,7 @@ from engine.supervisor.check import Check, bad, ok, refused, warn
 from engine.supervisor.home import check_home, check_writable
 from engine.supervisor.ports import check_sound_ports, choose_ports, read_ports
 from engine.supervisor.preparation import program_of
-from engine.supervisor.up import UP
+from engine.supervisor.up import ORDER
 
 _ENOUGH_FILES = 10_000  # a bridged call takes ten
 _LITTLE_SPACE, _NO_SPACE = 5_000_000_000, 500_000_000  # bytes
@@ -96,7 +96,7 @@ def _asterisk_program(settings: Settings) -> Check:
 
 def _ports(settings: Settings) -> Check:
     paths = settings.paths
-    living = frozenset(name for name in UP if read_pid_file(paths.pid_file(name)))
+    living = frozenset(name for name in ORDER if read_pid_file(paths.pid_file(name)))
     sip, http = str(settings.sip_bind), str(settings.http_bind)
     former = read_ports(paths.run / "ports.json")
     try:

@@ -31,6 +31,7 @@ _FIRST_WAIT, _LONGEST_WAIT = 0.2, 10.0
 _STEADY = 30.0  # a part that lived so long starts its back-off anew
 _DEATHS_AT_START = 3
 _LOOK_EVERY = 0.1
+_LOOK_AGAIN = 0.5  # at a part that was started again, for as long as it takes
 
 
 async def _at_once(_process: Process) -> bool:
@@ -51,9 +52,13 @@ class Part:
     """Finds the living part when its pid file is missing."""
     patience: float = 10.0
     """Seconds it gets to end by itself."""
+    waits: float = 0.0
+    """How many of these it may spend on waiting for live calls."""
     cut_off: signal.Signals = signal.SIGKILL
     """How it is ended at once."""
     ready_within: float = 60.0
+    late_after: float | None = None
+    """Seconds after which the others start without it; None: they need it."""
     log: Path
     settings: Mapping[str, str] = field(default_factory=dict)
     """Digests of what it is started with, by name of the setting."""
@@ -109,6 +114,8 @@ class Keeper:
         try:
             async with asyncio.timeout(self.part.ready_within):
                 while not await self._until_serving():
+                    if self._process is not None:
+                        reap(self._process.pid)
                     deaths += 1
                     if deaths == _DEATHS_AT_START:
                         raise self._gave_up("ends again and again")
@@ -120,19 +127,24 @@ class Keeper:
     async def keep(self) -> None:
         """Starts the part again whenever it has ended, waiting longer each time. Runs until cancelled."""
         wait = _FIRST_WAIT
+        started = time.monotonic()
         while True:
-            started = time.monotonic()
             how = await ended(self._process) if self._process else "it was not running"
             wait = _FIRST_WAIT if time.monotonic() - started > _STEADY else wait
             log.warning("part ended, starting it again", part=self.part.name, how=how, after_seconds=round(wait, 1))
             await asyncio.sleep(wait)
             wait = min(wait * 2, _LONGEST_WAIT)
             self._restarts += 1
+            started = time.monotonic()
             try:
                 await self.start()
             except (DariError, OSError) as error:
                 self._process = None
                 log.error("part cannot be started", part=self.part.name, reason=str(error))
+                continue
+            with suppress(OSError):  # it could not be asked
+                if await self._until_serving(look_every=_LOOK_AGAIN):
+                    log.info("part is ready again", part=self.part.name)
 
     async def end(self, *, at_once: bool = False) -> bool:
         """Ends the part if it lives, `at_once` without asking. True when it ended by itself or was away."""
@@ -160,13 +172,11 @@ class Keeper:
         said = last_line(self.part.log)
         return GaveUp(f"{self.part.name} {what}{f' ({said})' if said else ''}; see {self.part.log}")
 
-    async def _until_serving(self) -> bool:
+    async def _until_serving(self, *, look_every: float = _LOOK_EVERY) -> bool:
         """True when it serves, False when it has ended before."""
         while self._process is not None and self._process.lives:
             with suppress(DariError):
                 if await self.part.serves(self._process):
                     return True
-            await asyncio.sleep(_LOOK_EVERY)
-        if self._process is not None:
-            reap(self._process.pid)
+            await asyncio.sleep(look_every)
         return False

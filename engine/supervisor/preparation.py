@@ -5,7 +5,6 @@ from __future__ import annotations
 from engine.foundation.database import open_database, transaction
 from engine.foundation.errors import Invalid, TryLater
 from engine.foundation.process import read_pid_file
-from engine.foundation.schema import upgrade
 from engine.prompts.catalogue import install
 from engine.settings import PRODUCT_FILES, Settings
 from engine.supervisor.asterisk import Program, find_asterisk
@@ -14,40 +13,30 @@ from engine.supervisor.asterisk_files import AsteriskSettings, render
 from engine.supervisor.check import State
 from engine.supervisor.parts import Say
 from engine.supervisor.ports import read_ports
+from engine.supervisor.tables import Tables
+from engine.trunks.cache import TrunkCache
 from engine.trunks.model import Trunk
 from engine.trunks.registry import listing
 
 _AFTER_TALK = 600  # seconds; Asterisk's own limit counts from the INVITE and comes only if the engine's failed
 
 
-async def prepare_own(whole: Settings, say: Say) -> None:
-    """Tables, sounds and the files of Dari's own Asterisk; the files of one that lives are left alone.
-
-    An operator's database that is away stops only the very first start: later ones go on with what is there.
-    """
+async def prepare_own(whole: Settings, tables: Tables, say: Say) -> None:
+    """Tables, sounds and the files of Dari's own Asterisk; the files of one that lives are left alone."""
     install(PRODUCT_FILES / "prompts", whole.paths.sounds)
-    folder = whole.paths.asterisk_etc
-    try:
-        await upgrade(whole.database_url, PRODUCT_FILES / "migrations")
-        trunks = await _trunks(whole)
-    except TryLater as error:
-        if not (folder / "asterisk.conf").exists():
-            raise
-        say(f"database: {error}; going on with what is here")
-        return
-    say("database: up to date")
+    are_up_to_date = await tables.up_to_date(say)
     if read_pid_file(whole.paths.pid_file("asterisk")) is None:
-        render(folder, asterisk_settings(whole), trunks)
+        trunks = await _trunks(whole) if are_up_to_date else _known_trunks(whole)
+        render(whole.paths.asterisk_etc, asterisk_settings(whole), trunks)
 
 
-async def prepare_operators(whole: Settings, say: Say) -> None:
+async def prepare_operators(whole: Settings, tables: Tables, say: Say) -> None:
     """Tables and sounds for an Asterisk that the operator runs. Raises Invalid when calls cannot go through it."""
     install(PRODUCT_FILES / "prompts", whole.paths.sounds)
     for check in await asterisk_checks(whole, own=False):
         if check.state is State.BAD:
             raise Invalid(f"{check.name}: {check.found}; {check.mend}")
-    await upgrade(whole.database_url, PRODUCT_FILES / "migrations")
-    say("database: up to date")
+    await tables.up_to_date(say)
 
 
 def program_of(settings: Settings) -> Program:
@@ -89,9 +78,16 @@ def asterisk_settings(whole: Settings) -> AsteriskSettings:
 
 
 async def _trunks(whole: Settings) -> list[Trunk]:
+    """As the database has them, or the engine last knew them if it has just gone."""
     engine = open_database(whole.database_url, whole.database_timeout, application_name="dari up", pool_size=1)
     try:
         async with transaction(engine) as connection:
             return await listing(connection)
+    except TryLater:
+        return _known_trunks(whole)
     finally:
         await engine.dispose()
+
+
+def _known_trunks(whole: Settings) -> list[Trunk]:
+    return TrunkCache(whole.engine(1).trunks_kept).all()

@@ -116,13 +116,15 @@ def find_part(name: str, home: Path) -> Process | None:
 
 def rotate(log: Path) -> None:
     """Moves a log that has grown large to NAME.1, the ones before it one further; the oldest goes."""
-    if not log.exists() or log.stat().st_size < _LOG_BYTES:
-        return
-    for number in range(_LOGS_KEPT - 1, 0, -1):
-        older = log.with_name(f"{log.name}.{number}")
-        if older.exists():
-            older.replace(log.with_name(f"{log.name}.{number + 1}"))
-    log.replace(log.with_name(f"{log.name}.1"))
+    if _is_large(log):
+        log.replace(_place_for(log))
+
+
+def rotate_open(log: Path) -> None:
+    """As `rotate` of a log that its writer appends to: it is copied and emptied. Lines of that instant may be lost."""
+    if _is_large(log):
+        shutil.copy(log, _place_for(log))
+        os.truncate(log, 0)
 
 
 def last_line(log: Path) -> str:
@@ -133,6 +135,19 @@ def last_line(log: Path) -> str:
         file.seek(max(0, log.stat().st_size - 4096))
         lines = [line.strip() for line in file.read().decode(errors="replace").splitlines() if line.strip()]
     return lines[-1][:300] if lines else ""
+
+
+def _is_large(log: Path) -> bool:
+    return log.exists() and log.stat().st_size >= _LOG_BYTES
+
+
+def _place_for(log: Path) -> Path:
+    """NAME.1, free for the log."""
+    for number in range(_LOGS_KEPT - 1, 0, -1):
+        older = log.with_name(f"{log.name}.{number}")
+        if older.exists():
+            older.replace(log.with_name(f"{log.name}.{number + 1}"))
+    return log.with_name(f"{log.name}.1")
 
 
 def _own_pids() -> Iterator[int]:

@@ -6,15 +6,17 @@ from datetime import datetime
 
 import msgspec
 
-from engine.calls.control_client import EngineStatus, engine_status
+from engine.calls.control_all import engine_statuses, together
+from engine.calls.control_client import EngineStatus
 from engine.foundation.database import connect, open_database, transaction
-from engine.foundation.errors import DariError, TryLater
+from engine.foundation.errors import DariError
 from engine.foundation.schema import current
 from engine.settings import Settings
+from engine.supervisor.alone import calls_alone
 from engine.supervisor.home import supervisor_of
 from engine.supervisor.parts import Keeper
 from engine.supervisor.system import system_of
-from engine.supervisor.up import UP
+from engine.supervisor.up import ENGINES, ORDER
 from engine.supervisor.wiring import connected
 from engine.trunks.registry import listing
 
@@ -54,14 +56,23 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     gateway: str
     parts: tuple[PartReport, ...]
     engine: EngineStatus | None
+    """All engines together; None: none answers."""
+    engines: tuple[EngineStatus | None, ...]
+    """Each of them, in order."""
+    calls_alone: int | None
+    """Calls that go on without an engine; None: Asterisk does not answer."""
     database: DatabaseReport
 
 
 async def report(settings: Settings) -> Report:
     whole = connected(settings)
     supervisor = supervisor_of(settings.paths.run)
-    keepers = system_of(settings).keepers()
-    parts = tuple(_part(keepers[name]) for name in UP if name in keepers)
+    keepers = system_of(settings, every_engine=True).keepers()
+    told = (_part(keepers[name]) for name in ORDER if name in keepers)
+    too_many = ENGINES[settings.engines :]
+    parts = tuple(part for part in told if part.pid or part.name not in too_many)
+    engines = await engine_statuses(settings.engine_sockets)
+    alone = await calls_alone(whole)
     down = any(part.name == "postgres" and part.state == "down" for part in parts)
     return Report(
         home=str(settings.home),
@@ -70,7 +81,9 @@ async def report(settings: Settings) -> Report:
         http=str(whole.http_bind),
         gateway=whole.gateway_url,
         parts=parts,
-        engine=await _engine(settings),
+        engine=together(engines),
+        engines=tuple(engines),
+        calls_alone=alone.without(any_engine=any(engines)) if alone else None,
         database=DatabaseReport(answers=False, reason="does not run") if down else await database_report(whole),
     )
 
@@ -98,13 +111,6 @@ async def _trunks(whole: Settings) -> int:
             return len(await listing(connection))
     finally:
         await engine.dispose()
-
-
-async def _engine(settings: Settings) -> EngineStatus | None:
-    try:
-        return await engine_status(settings.paths.engine_socket)
-    except TryLater:
-        return None
 
 
 def _part(keeper: Keeper) -> PartReport:

@@ -26,7 +26,7 @@ from tests.real_asterisk import RunningAsterisk, loopback, start_asterisk
 from tests.sipp import Side, Told
 from tests.tones import strongest, tone
 
-SERVER, CARRIER = (loopback(22, host) for host in (21, 22))
+SERVER, CARRIER = (loopback(22, host) for host in (31, 32))
 SIP, SHOP = f"{SERVER}:5060", f"{CARRIER}:5070"
 NUMBER = "050712345678"
 ACCOUNT = UUID("01900000-0000-7000-8000-000000000001")

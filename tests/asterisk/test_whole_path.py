@@ -46,7 +46,8 @@ async def shop() -> AsyncIterator[RunningShop]:
 async def call(shop: RunningShop) -> CallerLeg:
     """An answered call, over."""
     caller, target = await shop.connected_call(REGULAR, NUMBER, TARGET)
-    await shop.talk(caller, target)
+    # On a busy machine some of what is said comes too late for a recording.
+    await shop.talk(caller, target, seconds=3.0)
     return caller
 
 
@@ -210,12 +211,15 @@ async def test_what_cannot_be_is_refused_in_one_sentence_and_changes_nothing(sho
     assert sorted((shop.home.folder / "sounds").rglob("*.wav")) == sounds_before
 
 
-async def test_while_drained_callers_hear_why_and_afterwards_calls_go_again(shop: RunningShop) -> None:
+async def test_while_drained_calls_go_without_the_engine_and_afterwards_through_it_again(shop: RunningShop) -> None:
     live, target = await shop.connected_call("01022220001")
+    await eventually(lambda: shop.goes_without_an_engine(NUMBER))
     await shop.dari("drain", "--no-wait")
-    turned_away = await shop.refused_call("01022220002")
-    assert turned_away.final_code == 503
-    assert names_heard(turned_away) == ["no-engine"]
+    alone, alone_target = await shop.connected_call("01022220002", NUMBER, TARGET)
+    assert await shop.has_live_calls(1, "draining"), "the engine took another call"
+    await shop.talk(alone, alone_target)
+    assert names_heard(alone) == ["recording-notice", "ringback", "shop"]
+    assert names_heard(alone_target) == ["whisper", "recording-notice-target", "caller"]
     assert not live.is_over, "draining ended a live call"
     await live.hang_up()
     await target.ended()
@@ -223,6 +227,12 @@ async def test_while_drained_callers_hear_why_and_afterwards_calls_go_again(shop
     caller, _ = await shop.connected_call("01022220003")
     await caller.hang_up()
     assert (await shop.record(live))["result"] == "answered"
+    record = await shop.record(alone)
+    assert (record["result"], record["target"], record["node"]) == ("answered", TARGET, "alone")
+    assert record["talk_seconds"] == pytest.approx(alone.talk_seconds, abs=1.0)
+    assert (await shop.message(record))["status"] == "delivered"
+    assert len(shop.sent("01022220002")) == 1
+    assert (await shop.record(caller))["node"] == "n1"
 
 
 async def test_no_program_log_and_no_command_line_holds_a_number_or_a_text(shop: RunningShop) -> None:

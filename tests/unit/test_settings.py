@@ -85,3 +85,36 @@ def test_an_empty_setting_is_the_default(monkeypatch: pytest.MonkeyPatch, tmp_pa
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("DARI_HOME", "")
     assert read_settings().home == tmp_path / ".local/state/dari"
+
+
+def test_the_first_engine_keeps_the_plain_names_and_the_others_have_their_own(tmp_path: Path) -> None:
+    settings = read_settings(home=tmp_path, node="a", engines=3)
+    first, second, third = settings.all_engines
+    assert (first.name, first.node, first.app_name, first.call_log) == ("engine", "a", "dari-a", "calls")
+    assert first.spool == tmp_path / "spool"
+    assert first.socket == settings.paths.engine_socket
+    assert (first.heartbeat, first.pid_file) == (tmp_path / "run" / "engine.beat", tmp_path / "run" / "engine.pid")
+    assert (second.name, second.node, second.app_name, second.call_log) == ("engine-2", "a-2", "dari-a-2", "calls-2")
+    assert second.spool == tmp_path / "spool" / "engine-2"
+    names = [(one.name, one.node, one.spool, one.socket, one.heartbeat, one.pid_file) for one in (first, second, third)]
+    assert all(len(set(each)) == 3 for each in zip(*names, strict=True))
+    longest = max(len(one.socket.name) for one in settings.all_engines)
+    assert longest <= len("asterisk.ctl"), "a home whose sockets just fit must not move them"
+
+
+def test_siblings_are_those_that_ever_ran_and_are_asked_while_they_run(tmp_path: Path) -> None:
+    settings = read_settings(home=tmp_path)
+    (tmp_path / "spool" / "engine-3").mkdir(parents=True)
+    assert [one.number for one in settings.siblings(1)] == [3]
+    assert [one.number for one in settings.siblings(2)] == [1, 3]
+    assert list(settings.engine_sockets) == [settings.engine(1).socket]
+    settings.engine(3).pid_file.parent.mkdir()
+    settings.engine(3).pid_file.touch()
+    assert list(settings.engine_sockets) == [settings.engine(1).socket, settings.engine(3).socket]
+
+
+@pytest.mark.parametrize("engines", ["0", "5", "two"])
+def test_how_many_engines_is_one_to_four(monkeypatch: pytest.MonkeyPatch, engines: str) -> None:
+    monkeypatch.setenv("DARI_ENGINES", engines)
+    with pytest.raises(Invalid, match=r"DARI_ENGINES: (must be 1 to 4|Input should be a valid integer)"):
+        read_settings()

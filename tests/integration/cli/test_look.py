@@ -76,6 +76,20 @@ def test_calls_are_listed_newest_first_with_people_hidden(dari: Dari, call: Call
     assert "010-1234-5678" in dari("calls", "--numbers").out
 
 
+async def test_a_call_without_an_engine_is_marked_and_others_are_not(
+    dari: Dari, call: CallRecord, database: AsyncEngine
+) -> None:
+    assert "without an engine" not in (await asyncio.to_thread(dari, "calls")).err
+    alone = msgspec.structs.replace(record(arrival(MORNING + timedelta(hours=1))), node="alone")
+    async with transaction(database) as connection:
+        await cdr_store.insert(connection, [alone])
+    told = await asyncio.to_thread(dari, "calls")
+    assert "without an engine" in told.err
+    first, second = told.out.splitlines()[2:4]
+    assert "answered*" in first
+    assert "*" not in second.partition("answered")[2]
+
+
 def test_calls_as_json_are_whole_records(dari: Dari, call: CallRecord) -> None:
     first, second = dari("calls", "--json").objects
     assert msgspec.convert(first, CallRecord) == call

@@ -44,7 +44,7 @@ async def ask(path: str, socket: Path, *, database: bool) -> tuple[int, dict[str
         return database
 
     async with (
-        serving(make_api([health_router(socket, answers)]), ANY_PORT) as url,
+        serving(make_api([health_router([socket], answers)]), ANY_PORT) as url,
         aiohttp.ClientSession() as session,
         session.get(url + path) as response,
     ):
@@ -76,6 +76,11 @@ async def test_a_lost_database_degrades_and_calls_still_come(tmp_path: Path) -> 
         status, body = await ask("/ready", tmp_path / "engine.sock", database=False)
     assert status == 200
     assert len(list(body["reasons"])) == 2  # type: ignore[call-overload]
+    assert "calls go on" in str(body["reasons"])
+
+
+def test_without_an_engine_no_call_goes_on_for_the_database() -> None:
+    assert readiness(None, database=False).reasons == ["the engine does not answer", "the database does not answer"]
 
 
 @pytest.mark.parametrize(

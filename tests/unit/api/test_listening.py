@@ -44,7 +44,7 @@ async def site(behaviour: Behaviour | None, tickets: list[str] | None = None) ->
         if behaviour is not None:
             await web.UnixSite(runner, str(socket)).start()
         try:
-            async with serving(make_api([listening_router(socket)]), ANY_PORT) as url:
+            async with serving(make_api([listening_router([socket])]), ANY_PORT) as url:
                 yield url
         finally:
             await runner.cleanup()

@@ -14,7 +14,8 @@ import pytest
 
 from engine.cli import main
 from engine.cli.main import COMMANDS, run
-from tests.command_line import Dari, typing_into
+from engine.foundation.process import PidFile, Process, write_pid_file
+from tests.command_line import Dari, refused, typing_into
 
 ROOT = Path(main.__file__).resolve().parent.parent.parent
 
@@ -109,6 +110,32 @@ def test_a_missing_choice_is_told_on_one_line(dari: Dari) -> None:
     assert dari("serve").err == (
         "dari: Missing option '--role'. Choose from: calls, jobs, web, watchdog, gateway (see dari serve --help)\n"
     )
+
+
+def test_an_engine_is_not_asked_of_a_role_that_has_none_nor_one_that_there_is_not(dari: Dari) -> None:
+    refused(dari("serve", "--role", "jobs", "--engine", "2"), "--engine", "one jobs only")
+    refused(dari("serve", "--role", "calls", "--engine", "2"), "there is no engine 2; DARI_ENGINES is 1")
+    refused(dari("drain", "--engine", "2"), "there is no engine 2; DARI_ENGINES is 1")
+    assert "greater than or equal to 1" in dari("drain", "--engine", "-1").err
+
+
+def test_without_an_engine_how_to_start_one_is_told(dari: Dari) -> None:
+    for command_line in (["drain"], ["call", "list"]):
+        refused(dari(*command_line), "the engine does not answer", "`dari up`")
+
+
+def test_status_tells_that_no_engine_answers_and_shows_those_that_run_beyond_the_setting(
+    dari: Dari, tmp_path: Path
+) -> None:
+    assert "engine-2" not in dari("status").out
+    me = Process.of(os.getpid())
+    assert me is not None
+    (tmp_path / "run").mkdir(exist_ok=True)
+    write_pid_file(tmp_path / "run/engine-2.pid", PidFile(process=me))
+    told = dari("status").out
+    assert "none answers; start it with `dari up`" in told
+    row = next(line for line in told.splitlines() if line.startswith("engine-2") and "running" in line)
+    assert str(os.getpid()) in row
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))

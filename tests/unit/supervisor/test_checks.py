@@ -6,12 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from engine.calls.control_client import EngineStatus
 from engine.prompts.catalogue import install, path_of
 from engine.settings import PRODUCT_FILES, Settings, read_settings
 from engine.supervisor import machine_checks
+from engine.supervisor.alone import CallsAlone
 from engine.supervisor.asterisk_checks import asterisk_checks, version_check
 from engine.supervisor.check import Check, State, ok
 from engine.supervisor.database_checks import database_checks
+from engine.supervisor.engine_checks import engine_checks, judged
 from engine.supervisor.recording_checks import recording_checks
 from engine.supervisor.report import DatabaseReport
 from engine.supervisor.sound_checks import sound_check
@@ -87,6 +90,53 @@ def test_an_asterisk_that_is_too_old_is_bad(written: str, state: State) -> None:
 async def test_our_own_asterisk_that_does_not_run_is_a_warning(tmp_path: Path) -> None:
     (check,) = await asterisk_checks(settings(tmp_path), own=True)
     assert (check.state, check.mend) == (State.WARN, "start it with `dari up`")
+
+
+READY = EngineStatus(state="ready", live_calls=1)
+
+
+def states(*engines: EngineStatus | None) -> list[State]:
+    return [check.state for check in judged(engines, CallsAlone(), kept=False)]
+
+
+async def test_an_engine_is_not_missed_where_nothing_runs(tmp_path: Path) -> None:
+    (check,) = await engine_checks(settings(tmp_path))
+    assert (check.name, check.state, check.mend) == ("engine", State.WARN, "start it with `dari up`")
+
+
+def test_no_engine_is_bad_where_asterisk_runs_and_who_starts_it_is_told() -> None:
+    assert states(None) == [State.BAD]
+    assert states(None, None) == [State.BAD, State.BAD]
+    (check,) = judged([None], CallsAlone(), kept=False)
+    assert "by the routes kept in Asterisk" in check.found
+    assert check.mend.startswith("start it with `dari up`")
+    (check,) = judged([None], CallsAlone(), kept=True)
+    assert check.mend.startswith("`dari up` starts it again")
+
+
+def test_one_engine_of_two_is_enough_but_told() -> None:
+    checks = judged([None, READY], CallsAlone(), kept=True)
+    assert [(check.name, check.state) for check in checks] == [("engine", State.WARN), ("engine-2", State.OK)]
+    assert "the other engines take the calls" in checks[0].found
+
+
+@pytest.mark.parametrize(
+    ("state", "found"),
+    [("ready", State.OK), ("degraded", State.WARN), ("draining", State.WARN), ("refusing", State.BAD)],
+)
+def test_an_engine_is_judged_by_what_it_says(state: str, found: State) -> None:
+    (check,) = judged([EngineStatus(state=state, reason="why")], CallsAlone(), kept=True)
+    assert check.state is found
+    assert check.found.startswith(state)
+    assert bool(check.mend) == (found is not State.OK)
+
+
+def test_calls_without_an_engine_are_counted_those_of_the_dead_too() -> None:
+    alone = CallsAlone(by_dialplan=1, in_application=2)
+    *_, check = judged([READY], alone, kept=True)
+    assert (check.name, check.state, check.found) == ("calls alone", State.WARN, "1 call without an engine now")
+    *_, check = judged([None], alone, kept=True)
+    assert check.found == "3 calls without an engine now"
 
 
 @pytest.mark.parametrize(("own", "state"), [(True, State.WARN), (False, State.BAD)])

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from engine.foundation.errors import Conflict, GaveUp, TryLater
 from engine.foundation.process import PidFile, Process, read_pid_file, write_pid_file
@@ -81,6 +83,10 @@ def another_lives(folder: Path, before: Process) -> bool:
     return told is not None and told.process != before
 
 
+def is_told(logs: Sequence[MutableMapping[str, Any]], event: str) -> bool:
+    return event in [entry["event"] for entry in logs]
+
+
 async def test_a_part_is_started_once_and_taken_over_afterwards(tmp_path: Path) -> None:
     assert not await bring_up(keeper(tmp_path))
     first = living(tmp_path)
@@ -110,8 +116,12 @@ async def test_a_part_that_dies_is_started_again_and_counted(tmp_path: Path, mon
     tasks.start("keep", kept.keep())
     for restarts in (1, 2):
         before = living(tmp_path).process
-        before.send(signal.SIGKILL)
-        await eventually(partial(another_lives, tmp_path, before))
+        with capture_logs() as logs:
+            before.send(signal.SIGKILL)
+            await eventually(partial(is_told, logs, "part is ready again"))
+        assert another_lives(tmp_path, before)
+        assert is_told(logs, "part ended, starting it again")
+        assert logs[0]["how"] == "killed by SIGKILL"
         assert living(tmp_path).restarts == restarts
         assert not Path(f"/proc/{before.pid}").exists()
     await tasks.close()

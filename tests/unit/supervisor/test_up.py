@@ -7,20 +7,23 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
 from engine.foundation.errors import Conflict, GaveUp, Invalid
 from engine.foundation.process import PidFile, Process, read_pid_file, write_pid_file
+from engine.foundation.tasks import Tasks
 from engine.settings import read_settings
-from engine.supervisor import stopping
+from engine.supervisor import processes, stopping
 from engine.supervisor.home import check_home, check_writable, supervise, supervisor_of
 from engine.supervisor.parts import Part
 from engine.supervisor.processes import last_line, start_process
 from engine.supervisor.stopping import Wish
-from engine.supervisor.up import DOWN, UP, System, run_system
+from engine.supervisor.system import prepare, system_of
+from engine.supervisor.up import DOWN, ENGINES, UP, System, keep_small, run_system
+from tests.eventually import eventually
 
 SLEEP = "import time; time.sleep(60)"
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
@@ -36,7 +39,7 @@ class Stage:
 
     def system(self) -> System:
         return System(
-            run=self.folder, engine_socket=self.folder / "engine.sock", parts={name: self.part(name) for name in UP}
+            run=self.folder, engine_sockets=[self.folder / "engine.sock"], parts={name: self.part(name) for name in UP}
         )
 
     def part(self, name: str) -> Part:
@@ -133,6 +136,82 @@ async def test_a_part_that_does_not_start_ends_only_what_this_start_began(tmp_pa
     assert stage.pids() == {"asterisk": adopted}
     assert set(stage.order("stopped")) == {"gateway", "jobs", "web", "watchdog", "postgres"}
     adopted.send(signal.SIGKILL)
+
+
+async def test_a_large_log_is_rotated_while_it_is_written_and_the_oldest_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "_LOG_BYTES", 10)
+    small, large = tmp_path / "small.log", tmp_path / "large.log"
+    small.write_text("few\n")
+    tasks = Tasks("test")
+    tasks.start("logs", keep_small([tmp_path / "none.log", small, large], every=0.01))
+    with large.open("a", buffering=1) as writer:
+        for round_ in range(processes._LOGS_KEPT + 2):
+            writer.write(f"a long line, number {round_}\n")
+            await eventually(lambda: large.stat().st_size == 0)
+        writer.write("short\n")
+    await tasks.close()
+    assert (small.read_text(), large.read_text()) == ("few\n", "short\n")
+    kept = [(tmp_path / f"large.log.{age}").read_text() for age in range(1, processes._LOGS_KEPT + 1)]
+    assert kept == [f"a long line, number {number}\n" for number in (4, 3, 2)]
+    assert len(list(tmp_path.glob("large.log.*"))) == processes._LOGS_KEPT
+
+
+async def test_what_nobody_waits_for_is_told_when_it_is_taken_down(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+
+    async def two() -> int:
+        return 2
+
+    async def while_up() -> None:
+        ask_to_stop()
+
+    await run_system(replace(stage.system(), calls_alone=two), stage.said.append, while_up)
+    assert "asterisk: 2 calls without an engine, not waited for" in stage.said
+
+
+def late(part: Part, after: float) -> Part:
+    return replace(part, late_after=after)
+
+
+async def test_the_others_start_without_a_part_that_may_be_late_and_it_is_awaited_no_longer(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, scripts={"postgres": SLEEP})  # never serves
+    system = stage.system()
+    parts = dict(system.parts) | {"postgres": late(system.parts["postgres"], 0.2)}
+    ended: list[str] = []
+
+    async def beside(say: Callable[[str], None]) -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.extend(stage.pids())
+
+    async def while_up() -> None:
+        ask_to_stop()
+
+    await run_system(replace(system, parts=parts, beside=beside), stage.said.append, while_up)
+    assert "postgres: not there after 0 s; the others start without it" in stage.said
+    assert stage.order("ready") == tuple(name for name in UP if name != "postgres")
+    assert set(ended) == set(UP), "what is done beside ends before any part does"
+    assert stage.order("stopped") == DOWN
+
+
+async def test_the_others_start_without_a_late_part_that_dies_and_it_is_started_again(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, scripts={"postgres": "raise SystemExit('no room')"})
+    system = stage.system()
+    parts = dict(system.parts) | {"postgres": late(system.parts["postgres"], 30.0)}
+    later: list[Process] = []
+
+    async def while_up() -> None:
+        stage.scripts["postgres"] = SLEEP
+        await eventually(lambda: "postgres" in stage.pids())
+        later.append(stage.pids()["postgres"])
+        ask_to_stop()
+
+    await run_system(replace(system, parts=parts), stage.said.append, while_up)
+    assert any(line.startswith("postgres ends again and again (no room)") for line in stage.said)
+    assert later
 
 
 async def test_a_second_signal_ends_everything_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,3 +317,24 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(Invalid, match=r"DARI_SOUNDS: .*file/sounds cannot be written .*name another folder"):
         check_writable(tmp_path / "file" / "sounds", "DARI_SOUNDS")
+
+
+def test_a_home_has_as_many_engines_as_are_asked_for_and_down_ends_every_one(tmp_path: Path) -> None:
+    url = "postgresql://dari@127.0.0.1/none"
+    settings = read_settings(home=tmp_path, engines=2, database_url=url, ari_url="http://127.0.0.1:1")
+    parts = system_of(settings).parts
+    assert [name for name in parts if name in ENGINES] == ["engine", "engine-2"]
+    assert len(system_of(settings).engine_sockets) == 2
+    one = read_settings(home=tmp_path, database_url=url, ari_url="http://127.0.0.1:1")
+    assert set(ENGINES) & set(system_of(one).parts) == {"engine"}
+    assert set(ENGINES) <= set(system_of(one, every_engine=True).parts)
+
+
+def test_more_engines_running_than_are_asked_for_are_not_left_alone(tmp_path: Path) -> None:
+    settings = read_settings(home=tmp_path, ari_url="http://127.0.0.1:1")
+    check_home(settings.home, settings.paths.sockets)
+    me = Process.of(os.getpid())
+    assert me is not None
+    write_pid_file(settings.engine(2).pid_file, PidFile(process=me))
+    with pytest.raises(Conflict, match=r"engine-2 still runs, though DARI_ENGINES is 1 now; run `dari down` first"):
+        prepare(settings, any_port=True)
