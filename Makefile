@@ -9,6 +9,12 @@ ONCE ?=
 WORKERS ?= 2
 INSTANTS ?= 200
 CALLS ?= 500
+FAULTS ?= 20
+FAULT_CALLS ?= 100
+FAULT_SECONDS ?= 60
+FAULT_RATE ?= 20
+JOB_SEEDS ?= 1000
+SEED ?=
 AGAINST ?=
 
 export DARI_ASTERISK_FILES := $(CURDIR)/.cache/asterisk
@@ -23,7 +29,8 @@ help: ## Show this
 	@echo "make demo         six real calls; then up until Ctrl-C (ONCE=1: exits, 0 if all did what they should)"
 	@echo "make test         every test, those with a real Asterisk and PostgreSQL included (WORKERS=$(WORKERS))"
 	@echo "make bench        measures planning, routing's cache and real calls (AGAINST=another checkout: compares the calls)"
-	@echo "make chaos        callers leave at 200 random instants of every step; 500 random calls against what explain says"
+	@echo "make chaos        faults at 20 random instants under 100 calls; callers leave at 200 random instants of every step;"
+	@echo "                  500 random calls against what explain says (FAULTS=, FAULT_CALLS=, FAULT_SECONDS=, SEED= …)"
 	@echo "make check        ruff, mypy --strict, import-linter"
 	@echo "make prompts      makes the sounds in prompts/ anew from their texts"
 	@echo "make clean        ends the demo and removes what these made: .venv .cache .dari"
@@ -46,12 +53,19 @@ bench: $(READY)
 	@.venv/bin/python -m tests.bench.routing_cache --numbers 20000
 	@.venv/bin/python -m tests.bench.calls $(if $(AGAINST),--against "$(AGAINST)")
 
-# On the real Asterisk; some ten minutes. INSTANTS and CALLS say how many.
+# On the real Asterisk; an hour. What goes wrong is told with its seed: the same again with SEED=.
 chaos: export DARI_TEST_INSTANTS := $(INSTANTS)
 chaos: export DARI_TEST_CALLS := $(CALLS)
+chaos: export DARI_TEST_FAULTS := $(FAULTS)
+chaos: export DARI_TEST_FAULT_CALLS := $(FAULT_CALLS)
+chaos: export DARI_TEST_FAULT_SECONDS := $(FAULT_SECONDS)
+chaos: export DARI_TEST_FAULT_RATE := $(FAULT_RATE)
+chaos: export DARI_TEST_JOB_SEEDS := $(JOB_SEEDS)
+chaos: export DARI_TEST_SEED := $(or $(SEED),0)
 chaos: $(READY)
 	@asterisk-conf/get-asterisk .cache/asterisk
-	@.venv/bin/python -m pytest -s tests/asterisk/calls/test_leaving.py tests/asterisk/calls/test_explain_agrees.py
+	@.venv/bin/python -m pytest -s tests/asterisk/calls/test_leaving.py tests/asterisk/calls/test_explain_agrees.py \
+	    tests/chaos
 
 check: $(READY)
 	@.venv/bin/ruff check .
