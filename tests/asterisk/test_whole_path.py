@@ -107,7 +107,7 @@ async def test_tail_tells_it_in_order_and_the_log_files_hide_peoples_numbers(
     kinds = [event["kind"] for event in events]
     for order in (
         ["arrived", "notice", "ringback", "connected"],
-        ["arrived", "ringing", "answered", "whisper", "recording", "connected", "ended"],
+        ["arrived", "ringing", "answered", "whisper", "connected", "recording", "ended"],
         ["ended", "message queued", "message sent", "message delivered"],
     ):
         assert [kind for kind in kinds if kind in order] == order
