@@ -23,6 +23,7 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 from engine.foundation.errors import Invalid
+from engine.foundation.process import engine_name
 from engine.foundation.sockets import socket_folder
 
 # A checkout keeps these beside `engine/`; a wheel carries them in `engine/share/`.
@@ -443,11 +444,6 @@ class Paths:
     def pid_file(self, part: str) -> Path:
         """The file with the process id of a part: asterisk, postgres, engine, engine-2, jobs, web, watchdog …"""
         return self.run / f"{part}.pid"
-
-
-def engine_name(number: int) -> str:
-    """The name of the part that the `number`-th engine is: engine, engine-2, engine-3 …"""
-    return "engine" if number == 1 else f"engine-{number}"
 
 
 @dataclass(frozen=True, slots=True)

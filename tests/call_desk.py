@@ -235,9 +235,7 @@ async def desk_at(
     )
     planner = HandPlanner(in_service, RING_SECONDS, rules={NUMBER: rules})
     log = CallLog(folder / "log", "calls", mask=False, max_bytes=10_000_000, files=2)
-    reception = Reception(
-        board, asterisk.connection, planner, log, clock, node, call_file=call_file, elsewhere=elsewhere
-    )
+    reception = Reception(board, asterisk.connection, planner, log, clock, call_file=call_file, elsewhere=elsewhere)
     tasks = Tasks("desk")
     tasks.start("reception", reception.run())
     await asyncio.sleep(0.1)

@@ -200,7 +200,7 @@ async def engine_on(
         )
         log = CallLog(home / "log", "calls", mask=False, max_bytes=10_000_000, files=2)
         file = CallFile(asterisk.call_records)
-        reception = Reception(board, connection, planner, log, clock, node, compared_every, call_file=file)
+        reception = Reception(board, connection, planner, log, clock, compared_every, call_file=file)
         rig = Rig(reception, connection, manager, carrier, own, planner, trunks, board.monitor, board.sounds)
         tasks.start("reception", reception.run())
         tasks.start("records", rig.collect(spool))

@@ -101,9 +101,7 @@ async def run(settings: Settings, number: int = 1) -> None:
 
         elsewhere = Elsewhere(siblings).calls
         call_file = call_file_of(settings)
-        reception = Reception(
-            board, connection, planner, call_log, clock, own.node, call_file=call_file, elsewhere=elsewhere
-        )
+        reception = Reception(board, connection, planner, call_log, clock, call_file=call_file, elsewhere=elsewhere)
         drain = Drain(spool, database, own.spool / "refused.jsonl")
 
         def status() -> EngineStatus:
@@ -130,7 +128,7 @@ async def run(settings: Settings, number: int = 1) -> None:
                 await fallback.keep()
 
         sources = Sources(
-            file=call_file_of(settings),
+            file=call_file,
             kept=paths.run / "read-back.json",
             spools=lambda: [own.spool, *(sibling.spool for sibling in siblings())],
             database=database,

@@ -15,6 +15,7 @@ from engine.asterisk import events
 from engine.asterisk.commands import Ari
 from engine.calls.call import Call
 from engine.calls.causes import NORMAL_CLEARING
+from engine.calls.contexts import ALONE
 from engine.calls.legs import TARGET_VARIABLE
 from engine.calls.notes import Moment
 from engine.calls.own_ids import call_of, is_of_node, is_target
@@ -25,8 +26,6 @@ from engine.foundation.phone_number import PhoneNumber
 log = structlog.get_logger(__name__)
 
 _ANSWERED = "Up"
-_ALONE = "dari-alone"
-"""The dialplan's context for calls without an engine."""
 _IN_APPLICATION = ("Stasis", "StasisBroadcast")
 """The dialplan's words for a channel that is in some application, whichever that is."""
 SURE_AFTER = 2.0
@@ -61,7 +60,7 @@ async def hear_again(ari: Ari, callers: Collection[str], calls: Collection[UUID]
 
 
 async def _bring_here(ari: Ari, channel: events.Channel) -> None:
-    if channel.dialplan.app_name in _IN_APPLICATION and channel.dialplan.context != _ALONE:
+    if channel.dialplan.app_name in _IN_APPLICATION and channel.dialplan.context != ALONE:
         with suppress(NotFound, Conflict):  # it has just left
             await ari.move(channel.id, ari.app_name)
 
@@ -139,7 +138,7 @@ def is_alone(channel: events.Channel | None) -> bool:
     """Whether the dialplan runs this caller's call alone: in its context for that, or in what that calls."""
     if channel is None or call_of(channel.id) is not None:
         return False
-    return channel.dialplan.context == _ALONE or channel.dialplan.app_name not in _IN_APPLICATION
+    return channel.dialplan.context == ALONE or channel.dialplan.app_name not in _IN_APPLICATION
 
 
 def newcomers(found: Found, callers: Collection[str]) -> list[events.Channel]:

@@ -16,13 +16,12 @@ import structlog
 from engine.asterisk.commands import Ari
 from engine.asterisk.events import Bridge, Channel
 from engine.calls.causes import NORMAL_CLEARING
+from engine.calls.contexts import GOES_ALONE
 from engine.calls.own_ids import call_of, is_of_listener
 from engine.foundation.errors import Conflict, DariError, Invalid, NotFound
+from engine.trunks.pjsip import CONTEXT
 
 log = structlog.get_logger(__name__)
-
-CONTEXT, ALONE = "dari-incoming", "alone"
-"""The dialplan's context and label from which a call goes on without an engine, at what was called."""
 
 _ANSWERED = "Up"
 
@@ -109,7 +108,7 @@ class Caretaker:
         try:
             if deed.help is Help.DIALPLAN:
                 await ari.stop_music(deed.channel)
-                await ari.continue_in_dialplan(deed.channel, CONTEXT, deed.extension, ALONE)
+                await ari.continue_in_dialplan(deed.channel, CONTEXT, deed.extension, GOES_ALONE)
             else:
                 await ari.hang_up(deed.channel, NORMAL_CLEARING)
         except (NotFound, Conflict, Invalid):

@@ -17,6 +17,7 @@ from engine.calls.control_client import EngineStatus, LiveCall
 from engine.calls.listening_rules import Ticket, Wish
 from engine.foundation.errors import NotFound, TryLater
 from engine.foundation.phone_number import PhoneNumber
+from engine.foundation.process import engine_name
 from engine.numbers.model import ServiceNumber
 from engine.trunks.model import TrunkState
 
@@ -124,7 +125,7 @@ def together(statuses: Statuses) -> EngineStatus | None:
 
 
 def _ailment(number: int, status: EngineStatus | None) -> str:
-    name = "engine" if number == 1 else f"engine-{number}"  # as the part is called
+    name = engine_name(number)
     if status is None:
         return f"{name} does not answer"
     if status.state == "ready":

@@ -100,10 +100,6 @@ class Notes:
             self.first_sound = step.began
         return step
 
-    def file(self, ending: str) -> str:
-        """What is kept of the call, as its record tells that it is to be expected: by the day on which it came."""
-        return f"{self.arrival.arrived_at:%Y/%m/%d}/{self.arrival.call_id}{ending}"
-
     def conclude(self, result: Result, ended_by: Side) -> None:
         """How the call ended. The first conclusion stands: what comes later is only tidying up."""
         if self.result is None:

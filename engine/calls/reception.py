@@ -70,7 +70,6 @@ class Reception:
         planner: Planner,
         call_log: CallLog,
         clock: Clock,
-        node: str,
         compared_every: float = COMPARED_EVERY,
         *,
         call_file: CallFile | None = None,
@@ -82,7 +81,6 @@ class Reception:
         self._planner = planner
         self._log = call_log
         self._clock = clock
-        self._node = node
         self._live = LiveCalls(board.spool, clock)
         self._left_open = LeftOpen(board, self._live, planner, call_log, clock, call_file)
         self._strays = Strays(board, self._live, self._left_open, elsewhere)
@@ -199,7 +197,7 @@ class Reception:
         call_id = new_id(arrived.at)
         called = read_number(channel.dialplan.exten)
         line = self._planner.line(called) if called else None
-        arrival = read_arrival(call_id, self._node, start, line.number if line else None, instant_of(call_id))
+        arrival = read_arrival(call_id, self._board.node, start, line.number if line else None, instant_of(call_id))
         self._board.spool.arrived(arrival)
         notes = Notes(arrival, self._clock, self._log, arrived)
         call = Call(self._board, notes, party_on(channel, Side.CALLER, arrival.caller, arrived))
@@ -230,7 +228,7 @@ class Reception:
         placed = self._planner.placed(line, order.second) if order.second else None
         now = self._clock.now()
         call_id = new_id(now)
-        arrival = ordered(call_id, self._node, order, line.number, trunks[0].name, instant_of(call_id))
+        arrival = ordered(call_id, self._board.node, order, line.number, trunks[0].name, instant_of(call_id))
         self._board.spool.arrived(arrival)
         notes = Notes(arrival, self._clock, self._log, moment_of(now, self._clock))
         call = Call(self._board, notes, waiting_to_be_rung(arrival, notes.arrived))

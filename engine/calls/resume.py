@@ -22,7 +22,7 @@ from engine.calls.steps.recording import Recording
 from engine.calls.steps.voicemail import keep_message, spooled_message
 from engine.calls.steps.waiting import PlanAt
 from engine.calls.switchboard import Switchboard
-from engine.cdr.model import Direction, OpenCall, Side, StepKind
+from engine.cdr.model import Direction, OpenCall, Side, StepKind, expected_file
 from engine.routing.call_plan import CallPlan, Forward
 
 _ANSWERED = "Up"
@@ -136,7 +136,7 @@ def _connected_since(call: Call, then: Moment) -> None:
     call.notes.answered = call.notes.answered or then
     call.notes.begin(StepKind.CONNECT, _BOTH).began = then
     if (call.board.monitor / f"{call.id}.raw").exists():
-        call.notes.recording = call.notes.file(".wav")
+        call.notes.recording = expected_file(call.notes.arrival, ".wav")
         call.notes.begin(StepKind.RECORDING, _BOTH).began = then
 
 

@@ -8,7 +8,6 @@ calls, a frozen one too until the watchdog has killed it, and no two ever have t
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from engine.cdr.model import OpenCall
 from engine.cdr.spool import Spool, Taken, take
 from engine.foundation.clock import Clock
 from engine.foundation.errors import Conflict
+from engine.foundation.locks import got_lock
 
 log = structlog.get_logger(__name__)
 
@@ -167,17 +167,8 @@ async def on_duty(lock: Path, work: Callable[[], Awaitable[None]]) -> None:
     lock.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        await _get(descriptor)
+        while not got_lock(descriptor):  # noqa: ASYNC110 - the kernel tells nobody
+            await asyncio.sleep(_TRIED_EVERY)
         await work()
     finally:
         os.close(descriptor)
-
-
-async def _get(lock: int) -> None:
-    while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            await asyncio.sleep(_TRIED_EVERY)
-        else:
-            return

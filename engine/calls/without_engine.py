@@ -11,7 +11,7 @@ import msgspec
 from engine.calls.arrival import as_sent, read_caller, trunk_of
 from engine.calls.causes import CAUSE_TOWARDS_CALLER
 from engine.cdr.call_row import Alone, Row
-from engine.cdr.model import Arrival, CallRecord, Leg, Result, Side, Step, StepKind, closed
+from engine.cdr.model import Arrival, CallRecord, Leg, Result, Side, Step, StepKind, closed, expected_file
 from engine.foundation.ids import id_from, instant_of
 from engine.foundation.phone_number import PhoneNumber
 from engine.numbers.treatment import RecordMode
@@ -129,7 +129,7 @@ def _ended_by(row: Row, result: Result) -> Side:
 def _recording(row: Row, plan: CallPlan | None, arrival: Arrival) -> tuple[str | None, str]:
     """Where it is to be expected, and why not."""
     if row.recorded and any(_names(told, RECORDING_NOTICE_TO_CALLER) for told in row.notices):
-        return f"{arrival.arrived_at:%Y/%m/%d}/{arrival.call_id}.wav", ""
+        return expected_file(arrival, ".wav"), ""
     if row.recorded:
         return None, "the caller did not hear the whole recording notice"
     if isinstance(plan, Forward) and plan.recording is RecordMode.ALWAYS:

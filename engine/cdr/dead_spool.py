@@ -6,7 +6,6 @@ was there, and the packed file changes its folder by one rename.
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ import structlog
 from engine.cdr.left_behind import LeftBehind, read_back
 from engine.cdr.model import OpenCall
 from engine.cdr.segment import SUFFIX, Arrived, Place, Segment, encode
+from engine.foundation.locks import got_lock
 
 log = structlog.get_logger(__name__)
 
@@ -47,12 +47,7 @@ def locked(folder: Path) -> Iterator[bool]:
         yield False
         return
     try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True
+        yield got_lock(lock)
     finally:
         os.close(lock)
 

@@ -146,6 +146,11 @@ class Arrival(msgspec.Struct, frozen=True, kw_only=True):
 NOT_TOLD_AGAIN = msgspec.Raw(b"")
 
 
+def expected_file(arrival: Arrival, ending: str) -> str:
+    """What is kept of a call, as its record tells that it is to be expected: by the day on which it came."""
+    return f"{arrival.arrived_at:%Y/%m/%d}/{arrival.call_id}{ending}"
+
+
 class Progress(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How far a live call has come: with it another life of an engine goes on with the call, and its record is whole.
 

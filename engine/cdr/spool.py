@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import fcntl
 import os
 from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -31,6 +30,7 @@ from engine.cdr.writer import Writer
 from engine.foundation.clock import Clock
 from engine.foundation.errors import Conflict, Invalid
 from engine.foundation.files import sync_folder
+from engine.foundation.locks import got_lock
 
 _AGAIN = 1.0
 """Seconds until files are opened again of which none could be."""
@@ -282,14 +282,12 @@ def take(folder: Path, node: str) -> Taken:
 def _lock(folder: Path, node: str) -> int:
     """Locks the folder until the descriptor returned is closed. Raises Conflict."""
     lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if not got_lock(lock):
         owner = os.read(lock, 100).decode(errors="replace").strip()
         os.close(lock)
         raise Conflict(
             f"spool folder {folder}: another engine uses it ({owner}); stop that one or set another DARI_HOME"
-        ) from None
+        )
     _say_owner(lock, f"node {node}, process {os.getpid()}")
     return lock
 

@@ -10,7 +10,8 @@ import typer
 from engine.calls.control_all import Sockets, drain_engines, engines_status, resume_engines
 from engine.cli.up import progress
 from engine.foundation.errors import Invalid
-from engine.settings import MOST_ENGINES, Settings, engine_name, read_settings
+from engine.foundation.process import engine_name
+from engine.settings import MOST_ENGINES, Settings, read_settings
 from engine.supervisor.alone import calls_alone, calls_of
 from engine.supervisor.parts import Say
 from engine.supervisor.wiring import connected

@@ -10,7 +10,8 @@ from rich.text import Text
 
 from engine.calls.control_client import EngineStatus
 from engine.cli.printing import Column, console, day_and_time, print_json, print_table
-from engine.settings import engine_name, read_settings
+from engine.foundation.process import engine_name
+from engine.settings import read_settings
 from engine.supervisor.report import PartReport, Report, report
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

@@ -117,3 +117,8 @@ def _stat(pid: int) -> list[str] | None:
 
 def _boot() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def engine_name(number: int) -> str:
+    """The name of the process that the `number`-th engine is: engine, engine-2, engine-3 …"""
+    return "engine" if number == 1 else f"engine-{number}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import secrets
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from engine.foundation.errors import TryLater
 from engine.foundation.files import sync_folder
+from engine.foundation.locks import got_lock
 from engine.recordings.archive import PART, make_folder
 from engine.recordings.model import RecordingKind
 from engine.recordings.sealed import Header, Sealed, SealedFile, seal
@@ -56,10 +56,8 @@ def alone(path: Path) -> Iterator[bool]:
         yield False
         return
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise TryLater(f"another worker keeps {path.name} right now", after=1.0) from None
+        if not got_lock(descriptor):
+            raise TryLater(f"another worker keeps {path.name} right now", after=1.0)
         yield os.fstat(descriptor).st_nlink > 0
     finally:
         os.close(descriptor)

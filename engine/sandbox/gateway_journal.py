@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import fcntl
 import os
 from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -18,6 +17,7 @@ from uuid import UUID
 import msgspec
 
 from engine.foundation.errors import Conflict, Invalid
+from engine.foundation.locks import got_lock
 from engine.sandbox.gateway_rules import Order
 
 _Line = TypeVar("_Line", bound=msgspec.Struct)
@@ -90,11 +90,9 @@ def journal(folder: Path) -> Iterator[Journal]:
 def _open(path: Path) -> FileIO:
     file = FileIO(path, "a+")
     path.chmod(0o600)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if not got_lock(file):
         file.close()
-        raise Conflict(f"{path}: another message gateway uses this folder; stop it or name another") from None
+        raise Conflict(f"{path}: another message gateway uses this folder; stop it or name another")
     return file
 
 

@@ -7,15 +7,12 @@ from dataclasses import dataclass
 
 from engine.asterisk.commands import Ari
 from engine.asterisk.events import Channel
+from engine.calls.contexts import ALONE, OF_TARGETS, TELLS
 from engine.calls.own_ids import call_of
 from engine.foundation.errors import DariError
 from engine.settings import Settings
 
 _LIMIT = 3.0
-_OF_TARGETS = ("dari-alone-leg", "dari-alone-told")
-"""The dialplan's contexts for the other leg of such a call."""
-_TELLS = "dari-say"
-"""The one in which a caller is told something; only calls without an engine come there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +46,7 @@ def counted(channels: Iterable[Channel]) -> CallsAlone:
     by_dialplan = [
         place
         for place in places
-        if place.context == _TELLS or (place.context.startswith("dari-alone") and place.context not in _OF_TARGETS)
+        if place.context == TELLS or (place.context.startswith(ALONE) and place.context not in OF_TARGETS)
     ]
     return CallsAlone(len(by_dialplan), sum(place.app_name == "Stasis" for place in places))
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from engine.calls.control_all import Statuses, engine_statuses
 from engine.calls.control_client import EngineStatus
 from engine.foundation.errors import DariError
-from engine.settings import Settings, engine_name
+from engine.foundation.process import engine_name
+from engine.settings import Settings
 from engine.supervisor.alone import CallsAlone, calls_alone, calls_of
 from engine.supervisor.check import Check, bad, ok, refused, warn
 from engine.supervisor.home import supervisor_of

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from engine.foundation.errors import Conflict, Invalid
+from engine.foundation.locks import got_lock
 from engine.foundation.process import PidFile, Process, read_pid_file, write_pid_file
 from engine.foundation.sockets import make_private_folder
 
@@ -41,14 +41,12 @@ def supervise(run: Path) -> Iterator[None]:
     """Makes this process the supervisor of the home while the block runs. Raises Conflict when there is one."""
     pid_file = run / "up.pid"
     with (run / "up.lock").open("ab") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not got_lock(lock):
             other = supervisor_of(run)
             who = f" (pid {other.pid})" if other else ""
             raise Conflict(
                 f"`dari up` already runs on {run.parent}{who}; stop it with `dari down` or set another DARI_HOME"
-            ) from None
+            )
         if me := Process.of(os.getpid()):
             write_pid_file(pid_file, PidFile(process=me))
         try:

@@ -13,8 +13,9 @@ import structlog
 
 from engine.calls.control_all import engines_status
 from engine.foundation.errors import DariError, TryLater
+from engine.foundation.process import engine_name
 from engine.foundation.tasks import Tasks
-from engine.settings import MOST_ENGINES, engine_name
+from engine.settings import MOST_ENGINES
 from engine.supervisor.parts import Keeper, Part, Say
 from engine.supervisor.processes import rotate_open
 from engine.supervisor.stopping import Wish, stop_signals

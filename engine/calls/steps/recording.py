@@ -9,7 +9,7 @@ import structlog
 from engine.asterisk.commands import OutcomeUnknown
 from engine.calls.call import Call
 from engine.calls.party import Party
-from engine.cdr.model import Side, StepKind
+from engine.cdr.model import Side, StepKind, expected_file
 from engine.events.call_log import CallEventKind
 from engine.foundation.errors import Conflict, DariError, NotFound
 from engine.numbers.treatment import RecordMode
@@ -175,7 +175,7 @@ class Recording:
             return
         self._running = True
         call.notes.recording_reason = ""
-        call.notes.recording = call.notes.file(".wav")
+        call.notes.recording = expected_file(call.notes.arrival, ".wav")
         call.keep()
         call.notes.tell(CallEventKind.RECORDING)
 

@@ -8,7 +8,7 @@ from engine.calls.call import Call
 from engine.calls.own_ids import voicemail_of
 from engine.calls.state import CallState
 from engine.calls.steps.connect import until_arrival_is_safe
-from engine.cdr.model import Result, Side, StepKind
+from engine.cdr.model import Result, Side, StepKind, expected_file
 from engine.events.call_log import CallEventKind
 
 BEEP = "ko/beep"
@@ -70,7 +70,7 @@ async def _begin(call: Call, name: str) -> None:
 
 def keep_message(call: Call) -> None:
     """What the caller leaves is kept with the call."""
-    call.notes.voicemail = call.notes.file(".voicemail.wav")
+    call.notes.voicemail = expected_file(call.notes.arrival, ".voicemail.wav")
 
 
 def spooled_message(call: Call) -> Path:

@@ -10,9 +10,11 @@ import pytest
 
 from engine.asterisk.commands import WrongState
 from engine.asterisk.events import Bridge, Channel, DialplanPlace
-from engine.calls.caretaker import ALONE, CONTEXT, Caretaker, Deed, Help, deeds
+from engine.calls.caretaker import Caretaker, Deed, Help, deeds
+from engine.calls.contexts import GOES_ALONE as ALONE
 from engine.calls.own_ids import bridge_of, first_channel_of, listener_ids, target_channel_of
 from engine.foundation.errors import TryLater
+from engine.trunks.pjsip import CONTEXT
 from tests.call_desk import NODE, NUMBER, SHOP, Desk, desk_at
 from tests.virtual_time import run_virtual
 
