@@ -58,6 +58,7 @@ class Comparison:
             self._live.seen_alive()
             self._cut = self._cut or self._now()
         self.connected = False
+        self._live.in_touch.clear()
 
     def adopt_also(self, open_calls: Sequence[OpenCall], app: str | None = None) -> None:
         """Calls of a dead engine, which our spool has now: at once they are taken over, wherever each of them stands.
@@ -103,7 +104,10 @@ class Comparison:
         over = self._left_open.go_on(found, left_open.values())
         sure = await self._catch_up(known, found, after_a_gap) and not left_open
         await self._left_open.close(over, found)
-        return await self._strays.clear_away(found) and sure
+        sure = await self._strays.clear_away(found) and sure
+        if self.connected and not self._live.look_now.is_set():
+            self._live.in_touch.set()
+        return sure
 
     async def _catch_up(self, known: Sequence[Call], found: adoption.Found, after_a_gap: bool) -> bool:
         """Tells calls what happened to them unseen. False when that is not sure yet."""
@@ -123,7 +127,7 @@ class Comparison:
             log.warning("Asterisk was started anew: the calls that were in it are over")
             for call in self._live.by_id.values():
                 if call.notes.arrived.tick < self._cut.tick:
-                    call.notes.stopped = self._cut
+                    call.stop(self._cut)
         self._started, self._cut = started, None
 
     def _now(self) -> Moment:

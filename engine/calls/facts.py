@@ -6,7 +6,7 @@ import asyncio
 
 from engine.asterisk import events
 from engine.calls.causes import HUNG_UP_BY_US
-from engine.calls.notes import Notes
+from engine.calls.notes import Moment, Notes
 from engine.calls.own_ids import ListenerIds, is_of_listener
 from engine.calls.party import Key, Party
 from engine.cdr.model import Direction, Side
@@ -68,6 +68,17 @@ class Facts:
         if not party.gone:
             party.unseen, party.untold = not hung_up, True
             party.end(self.notes.moment())
+        self.wake()
+
+    def stop(self, at: Moment) -> None:
+        """Asterisk died then: all legs with it, and what seemed to happen since then did not."""
+        self.notes.stop(at)
+        for party in self.parties:
+            party.free_trunk()
+        self.targets = [target for target in self.targets if target.started.tick <= at.tick]
+        for party in self.parties:
+            if party.ended is None or party.ended.tick > at.tick:
+                party.ended, party.unseen, party.untold = at, True, True
         self.wake()
 
     def see(self, channel: events.Channel) -> None:

@@ -41,18 +41,19 @@ class Legs(Facts):
         if life == 1 and notes.arrival.direction is Direction.INCOMING:
             caller.place = board.trunks.taken(caller.trunk)
 
-    async def ring(self, telephone: Telephone, trunk: Trunk, longest: int) -> Party:
-        """Sends the INVITE. `longest` (seconds) is Asterisk's own limit, should this engine die.
+    def leg_to(self, telephone: Telephone, trunk: Trunk) -> Party:
+        """Who is to be rung now. The first party of a call that we place takes the caller's seat.
 
-        The first party of a call that we place takes the caller's seat. Nobody is called for a caller who has left:
-        raises CallerHungUp.
+        Nobody is called for a caller who has left: raises CallerHungUp.
         """
         if telephone.side is Side.CALLER:
-            party = self._new_first(telephone, trunk)
-        elif self.caller.gone:
+            return self._new_first(telephone, trunk)
+        if self.caller.gone:
             raise CallerHungUp
-        else:
-            party = self._new_target(telephone, trunk)
+        return self._new_target(telephone, trunk)
+
+    async def ring(self, party: Party, telephone: Telephone, trunk: Trunk, longest: int) -> None:
+        """Sends the INVITE. `longest` (seconds) is Asterisk's own limit, should this engine die."""
         try:
             await self.board.ari.originate(
                 party.channel,
@@ -65,7 +66,6 @@ class Legs(Facts):
         except DariError:
             party.free_trunk()
             raise
-        return party
 
     def _new_target(self, telephone: Telephone, trunk: Trunk) -> Party:
         self._invites += 1

@@ -32,6 +32,9 @@ class LiveCalls:
     def __init__(self, spool: Spool, clock: Clock) -> None:
         self.look_now = asyncio.Event()
         """Something may have been left in Asterisk: it is to be compared with what we know, soon."""
+        self.in_touch = asyncio.Event()
+        """Not set from the loss of Asterisk's events until it was compared again: it may have died, with its calls."""
+        self.in_touch.set()
         self._spool = spool
         self._clock = clock
         self._tasks = Tasks("live calls")
@@ -107,6 +110,9 @@ class LiveCalls:
         except Exception:
             log.exception("call failed", call=str(call.id))
             call.notes.conclude(Result.FAILED, Side.DARI)
+        await self.in_touch.wait()  # a script that failed for want of Asterisk tells no end of the call
+        if call.notes.stopped is not None:
+            call.notes.conclude(Result.ANSWERED if call.notes.answered else Result.LOST, Side.DARI)
         try:
             if not await call.clear_away():
                 self.look_now.set()

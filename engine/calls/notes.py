@@ -14,6 +14,9 @@ from engine.foundation.clock import Clock
 from engine.foundation.phone_number import PhoneNumber
 from engine.routing.call_plan import CallPlan
 
+_FAILS_BEFORE = 0.25
+"""Seconds by which commands to an Asterisk that died may fail before the end of its events is heard of."""
+
 
 @dataclass(frozen=True, slots=True)
 class Moment:
@@ -88,6 +91,8 @@ class Notes:
     steps: list[OpenStep] = field(default_factory=list)
     stopped: Moment | None = None
     """When it ended, where that is heard of only later: nothing of the call is after it."""
+    concluded: Moment | None = None
+    """When the result was known."""
 
     def moment(self) -> Moment:
         return self.stopped or Moment(self.clock.now(), self.clock.monotonic())
@@ -103,7 +108,17 @@ class Notes:
     def conclude(self, result: Result, ended_by: Side) -> None:
         """How the call ended. The first conclusion stands: what comes later is only tidying up."""
         if self.result is None:
-            self.result, self.ended_by = result, ended_by
+            self.result, self.ended_by, self.concluded = result, ended_by, self.moment()
+
+    def stop(self, at: Moment) -> None:
+        """Asterisk died then, with the call: what seemed to happen since then did not."""
+        self.stopped = at
+        if self.concluded is not None and self.concluded.tick > at.tick - _FAILS_BEFORE:
+            self.result = self.concluded = None
+        self.steps = [step for step in self.steps if step.began.tick <= at.tick]
+        for step in self.steps:
+            if step.ended is not None and step.ended.tick > at.tick:
+                step.ended, step.whole = at, False
 
     def tell(self, kind: CallEventKind, detail: str = "", target: PhoneNumber | None = None) -> None:
         """One line in the call log; `target` where several ring."""

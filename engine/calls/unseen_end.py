@@ -9,7 +9,7 @@ import msgspec
 from engine.calls.journal import legs_of, party_again, recall
 from engine.calls.notes import Notes, moment_of
 from engine.cdr.call_row import Row, with_end
-from engine.cdr.model import CallRecord, Leg, OpenCall, Result, Side, Step, StepKind
+from engine.cdr.model import CallRecord, Leg, OpenCall, Result, Side, Step, StepKind, answered_as
 
 _OF_THE_TALK = (StepKind.CONNECT, StepKind.RECORDING, StepKind.PAUSE, StepKind.LISTENING)
 
@@ -25,11 +25,12 @@ def lost(open_call: OpenCall, notes: Notes, row: Row | None, target: Row | None 
     parties = [party_again(leg, notes.clock) for side in Side for leg in legs_of(open_call, side)]
     for party in parties:
         party.end(notes.stopped)
+    legs = tuple(party.leg() for party in parties)
     ender = Side.CALLER if hung_up or row else Side.DARI
     if notes.answered is not None:
-        notes.conclude(Result.VOICEMAIL if notes.voicemail else Result.ANSWERED, ender)
+        notes.conclude(answered_as(notes.arrival.direction, legs, notes.voicemail), ender)
     notes.conclude(Result.CALLER_GAVE_UP if hung_up and row is None else Result.LOST, ender)
-    record = notes.record(tuple(party.leg() for party in parties))
+    record = notes.record(legs)
     record = with_end(record, row) if row else record
     return _talked_until_one_left(record, target)
 

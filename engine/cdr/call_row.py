@@ -18,7 +18,7 @@ from uuid import UUID
 
 import msgspec
 
-from engine.cdr.model import CallRecord, Result, Side, Step
+from engine.cdr.model import CallRecord, Result, Side, Step, answered_as
 from engine.foundation.phone_number import PhoneNumber, national
 
 _COLUMNS = 14
@@ -90,7 +90,7 @@ def with_end(record: CallRecord, row: Row) -> CallRecord:
     answered_at = record.answered_at or row.answered_at
     result, ended_by = record.result, record.ended_by
     if result is Result.LOST:
-        result = Result.ANSWERED if answered_at else Result.CALLER_GAVE_UP
+        result = answered_as(record.direction, record.legs, record.voicemail) if answered_at else Result.CALLER_GAVE_UP
         ended_by = Side.CALLER  # who stays while no engine is there, stays in Asterisk
     talk = (ended_at - answered_at).total_seconds() if answered_at and result is Result.ANSWERED else 0.0
     return msgspec.structs.replace(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from enum import Enum
 from uuid import UUID
@@ -281,3 +282,9 @@ def closed(arrival: Arrival, *, ended_at: datetime, result: Result, ended_by: Si
         result=result,
         ended_by=ended_by,
     )
+
+
+def answered_as(direction: Direction, legs: Iterable[Leg], voicemail: str | None) -> Result:
+    """How a call went whose caller was answered: who was, while nobody was reached, was to leave a message."""
+    reached = direction is Direction.OUTGOING or any(leg.side is Side.TARGET and leg.answered_at for leg in legs)
+    return Result.ANSWERED if reached and not voicemail else Result.VOICEMAIL

@@ -28,7 +28,7 @@ Say = Callable[[str], None]
 """Tells the operator one line of progress."""
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.2, 10.0
-_STEADY = 30.0  # a part that lived so long starts its back-off anew
+_STEADY = 10.0  # a part that lived so long starts its back-off anew
 _DEATHS_AT_START = 3
 _LOOK_EVERY = 0.1
 _LOOK_AGAIN = 0.5  # at a part that was started again, for as long as it takes

@@ -103,19 +103,19 @@ async def at_rest(scene: Scene, proofs: Sequence[Proof], figures: Figures, fault
     field, calls = scene.system, scene.placed
     verdict = Verdict(figures, scene.seed, CLOSE + field.worst_stand_still)
     for call in calls:
-        verdict.holds(call.is_over, "end", f"{_named(call)} is not over")
+        verdict.holds(call.is_over, "end", f"{named(call)} is not over")
         verdict.stories[call.caller] = call.story(fault_at)
-    await _quiet(field, calls, verdict)
+    await quiet(field, calls, verdict)
     await _judge_telephones(field, calls, verdict, fault_at)
     await _judge_records(field, calls, verdict)
-    await _judge_messages(field, calls, verdict)
-    await _judge_asterisk(field, verdict)
-    await _judge_recordings(field, calls, verdict)
+    await judge_messages(field, calls, verdict)
+    await judge_asterisk(field, verdict)
+    await judge_recordings(field, calls, verdict)
     figures.add("faults", 1)
     return verdict
 
 
-async def _quiet(field: Field, calls: Sequence[Placed], verdict: Verdict) -> None:
+async def quiet(field: Field, calls: Sequence[Placed], verdict: Verdict) -> None:
     """Nothing of this moves any more, or it is wrong. Each tells what still does; empty: nothing."""
     began = time.monotonic()
 
@@ -132,8 +132,8 @@ async def _quiet(field: Field, calls: Sequence[Placed], verdict: Verdict) -> Non
         return f"I4: Asterisk has {channels} {bridges}" if channels or bridges else ""
 
     async def log() -> str:
-        there = {_call_id_of(record) for record in await _records(field)}
-        missing = {call.leg.call_id for call in calls if call.leg is not None and _needs_record(call)} - there
+        there = {sip_call_id_of(record) for record in await records_of(field)}
+        missing = {call.leg.call_id for call in calls if call.leg is not None and needs_record(call)} - there
         return f"I1: {len(missing)} calls are not written down" if missing else ""
 
     async def jobs() -> str:
@@ -170,18 +170,18 @@ async def _judge_telephones(field: Field, calls: Sequence[Placed], verdict: Verd
     figures = verdict.figures
     for call in calls:
         figures.add("calls", 1)
-        verdict.holds(not call.left_alone, "alone", f"{_named(call)}: nobody answered or refused the caller")
+        verdict.holds(not call.left_alone, "alone", f"{named(call)}: nobody answered or refused the caller")
         figures.add("answered", float(call.leg is not None and call.leg.answered_at is not None))
         connected = call.talked_at(fault_at)
         figures.add("connected at the fault", float(connected))
         dropped = call.was_dropped()
         figures.add("connected calls dropped", float(connected and dropped))
-        verdict.holds(not dropped, "dropped", f"{_named(call)}: ended by neither telephone; connected: {connected}")
+        verdict.holds(not dropped, "dropped", f"{named(call)}: ended by neither telephone; connected: {connected}")
         gaps = _gaps(field, call)
         figures.add("gaps in talk", len(gaps))
         for gap in gaps:
             verdict.wrong.append(
-                f"sound: {_named(call)}: {gap.seconds:.2f} s missing {gap.begin - fault_at:+.2f} s from the fault"
+                f"sound: {named(call)}: {gap.seconds:.2f} s missing {gap.begin - fault_at:+.2f} s from the fault"
             )
         silence = _worst_silence(field, call)
         figures.add("longest silence of a caller s", silence.seconds)
@@ -229,19 +229,19 @@ def _silence_of_targets(field: Field, call: Placed) -> float:
 async def _judge_records(field: Field, calls: Sequence[Placed], verdict: Verdict) -> None:
     """I1 and I6."""
     ours = {call.leg.call_id: call for call in calls if call.leg is not None}
-    records = [record for record in await _records(field) if _call_id_of(record) in ours]
+    records = [record for record in await records_of(field) if sip_call_id_of(record) in ours]
     told = await _ends_told(field)
-    verdict.records = {_call_id_of(record): record for record in records}
-    counted = Counter(map(_call_id_of, records))
+    verdict.records = {sip_call_id_of(record): record for record in records}
+    counted = Counter(map(sip_call_id_of, records))
     for call_id, call in ours.items():
-        count, needed = counted[call_id], _needs_record(call)
+        count, needed = counted[call_id], needs_record(call)
         verdict.figures.add("records lost", float(needed and not count))
         verdict.figures.add("records doubled", float(max(count - 1, 0)))
-        verdict.holds(not needed or count >= 1, "I1", f"{_named(call)}: no record")
-        verdict.holds(count <= 1, "I1", f"{_named(call)}: {count} records")
+        verdict.holds(not needed or count >= 1, "I1", f"{named(call)}: no record")
+        verdict.holds(count <= 1, "I1", f"{named(call)}: {count} records")
         if record := verdict.records.get(call_id):
             ends = told[record.call_id]
-            verdict.holds(ends == 1, "I1", f"{_named(call)}: the stream has {ends} ends of {record.call_id}")
+            verdict.holds(ends == 1, "I1", f"{named(call)}: the stream has {ends} ends of {record.call_id}")
             _judge_record(call, record, verdict)
 
 
@@ -249,37 +249,37 @@ def _judge_record(call: Placed, record: CallRecord, verdict: Verdict) -> None:
     assert call.leg is not None
     watched = Watched(call.leg, tuple(call.targets))
     for what in wrong_with(record, watched, verdict.close):
-        verdict.wrong.append(f"I6: {_named(call)}: the {record.result.value!r} record {record.call_id} says {what}")
+        verdict.wrong.append(f"I6: {named(call)}: the {record.result.value!r} record {record.call_id} says {what}")
     verdict.figures.add("error of talk time s", abs(record.talk_seconds - call.talk_seconds))
     verdict.figures.add("ended otherwise than planned", float(record.result not in call.phase.results))
     verdict.figures.add("records without an end that anybody saw", float(record.result is Result.LOST))
     if call.talk_seconds > CLOSE:
-        verdict.holds(record.result is Result.ANSWERED, "I6", f"{_named(call)}: talked, and is {record.result.value!r}")
+        verdict.holds(record.result is Result.ANSWERED, "I6", f"{named(call)}: talked, and is {record.result.value!r}")
 
 
-async def _judge_messages(field: Field, calls: Sequence[Placed], verdict: Verdict) -> None:
+async def judge_messages(field: Field, calls: Sequence[Placed], verdict: Verdict) -> None:
     """I2: by what the gateway itself wrote down when it accepted a message."""
     accepted = Counter(kept.order.recipient for kept in _accepted(field))
     told = {message.recipient: message for message in await _messages(field) if message.purpose is Purpose.CALLBACK}
     for call in calls:
         count, talk = accepted[call.caller], call.talk_seconds  # type: ignore[index]
-        due = call.phase.message and talk > MIN_TALK + CLOSE
+        due = call.phase.message and talk > MIN_TALK + verdict.close
         verdict.figures.add("messages due", float(due))
         verdict.figures.add("messages lost", float(due and not count))
         verdict.figures.add("messages doubled", float(max(count - 1, 0)))
         message = told.get(call.caller)  # type: ignore[call-overload]
         why = f" ({message.status.value}: {message.reason})" if message else ""
-        verdict.holds(not due or count > 0, "I2", f"{_named(call)}: the message that is due was never accepted{why}")
-        verdict.holds(count <= 1, "I2", f"{_named(call)}: {count} messages were accepted")
+        verdict.holds(not due or count > 0, "I2", f"{named(call)}: the message that is due was never accepted{why}")
+        verdict.holds(count <= 1, "I2", f"{named(call)}: {count} messages were accepted")
         undue = count and not call.phase.message and call.phase.caller is not Caller.STAYS
-        verdict.holds(not undue, "I2", f"{_named(call)}: a message that nobody ordered")
+        verdict.holds(not undue, "I2", f"{named(call)}: a message that nobody ordered")
         if record := verdict.records.get(call.leg.call_id if call.leg else ""):
             verdict.holds(
-                record.consent is None or count == 1, "I2", f"{_named(call)}: the message asked for was not sent"
+                record.consent is None or count == 1, "I2", f"{named(call)}: the message asked for was not sent"
             )
 
 
-async def _judge_asterisk(field: Field, verdict: Verdict) -> None:
+async def judge_asterisk(field: Field, verdict: Verdict) -> None:
     """I4; music on hold ends with its channel."""
     channels, bridges = await field.ari.channels(), await field.ari.bridges()
     verdict.figures.add("channels and bridges left", len(channels) + len(bridges))
@@ -296,14 +296,14 @@ async def _judge_asterisk(field: Field, verdict: Verdict) -> None:
                 verdict.holds(answer.status == HTTPStatus.NOT_FOUND, "I4", f"{name} is still being recorded")
 
 
-async def _judge_recordings(field: Field, calls: Sequence[Placed], verdict: Verdict) -> None:
+async def judge_recordings(field: Field, calls: Sequence[Placed], verdict: Verdict) -> None:
     """I5: each row has its file, each file its row, and they are as long as the telephones talked."""
     archive = archive_of(field.settings, field.database, SystemClock())
     rows = await playback.listing(archive, limit=_EVERYTHING)
     files = {str(path.relative_to(archive.folder)) for path in archive.folder.rglob("*.enc")}
-    named = {row.file for row in rows}
-    verdict.holds(not named - files, "I5", f"recordings without a file: {sorted(named - files)}")
-    verdict.holds(not files - named, "I5", f"files without a recording: {sorted(files - named)}")
+    listed = {row.file for row in rows}
+    verdict.holds(not listed - files, "I5", f"recordings without a file: {sorted(listed - files)}")
+    verdict.holds(not files - listed, "I5", f"files without a recording: {sorted(files - listed)}")
     found = await compare(archive, deep=True, mend=False)
     for finding in found.findings:
         if not _is_empty(field, finding.file):
@@ -319,7 +319,7 @@ async def _judge_recordings(field: Field, calls: Sequence[Placed], verdict: Verd
             verdict.holds(
                 abs(row.seconds - call.talk_seconds) <= verdict.close,
                 "I5",
-                f"{_named(call)}: {row.seconds:.1f} s recorded of {call.talk_seconds:.1f} s of talk",
+                f"{named(call)}: {row.seconds:.1f} s recorded of {call.talk_seconds:.1f} s of talk",
             )
     kept = {row.call_id for row in rows if row.kind is RecordingKind.TALK}
     for record in verdict.records.values():
@@ -344,12 +344,12 @@ def _is_empty(field: Field, file: str) -> bool:
     return path.exists() and not path.stat().st_size
 
 
-def _needs_record(call: Placed) -> bool:
+def needs_record(call: Placed) -> bool:
     """A final answer reached the caller, who had not given up before Dari can have known of the call."""
     return call.leg is not None and call.leg.final_code is not None
 
 
-def _call_id_of(record: CallRecord) -> str:
+def sip_call_id_of(record: CallRecord) -> str:
     """The SIP Call-ID of the caller."""
     return record.sip_call_id or ""
 
@@ -361,7 +361,7 @@ def _accepted(field: Field) -> list[Kept]:
     return [msgspec.json.decode(line, type=Kept) for line in whole.splitlines()]
 
 
-async def _records(field: Field) -> list[CallRecord]:
+async def records_of(field: Field) -> list[CallRecord]:
     async with transaction(field.database) as connection:
         return await recent(connection, limit=_EVERYTHING)
 
@@ -377,6 +377,6 @@ async def _messages(field: Field) -> list[Message]:
     return await search.messages(field.database, limit=_EVERYTHING)
 
 
-def _named(call: Placed) -> str:
+def named(call: Placed) -> str:
     leg: Leg | None = call.leg
     return f"a call in {call.phase.name!r} ({call.caller}, {leg.call_id if leg else 'never placed'})"

@@ -70,14 +70,15 @@ class _Invitation:
         call, telephone = self.call, self.telephone
         self.tried.append(trunk.name)
         longest = telephone.seconds if trunk.longest_ringing is None else min(telephone.seconds, trunk.longest_ringing)
+        party = call.leg_to(telephone, trunk)
+        call.keep()  # before the INVITE goes out: it may be answered while no engine is there
         try:
-            party = await call.ring(telephone, trunk, longest + _ASTERISK_LATER)
+            await call.ring(party, telephone, trunk, longest + _ASTERISK_LATER)
         except DariError as error:
             log.warning(
                 "not dialled", call=str(call.id), side=telephone.side.value, trunk=trunk.name, reason=str(error)
             )
             return Result.UNREACHABLE, FailedLeg(provisional=False, refused=isinstance(error, AsteriskFailed))
-        call.keep()
         limit = min(self.deadline, call.notes.moment().tick + longest)
         if self.next_trunk() and await _is_silent(call, party, trunk, limit) and self.next_trunk():
             await call.drop(party)

@@ -10,8 +10,11 @@ import pytest
 
 from engine.cdr.left_behind import read_back
 from engine.cdr.model import CallRecord, Result, Side
+from engine.foundation.phone_number import PhoneNumber
+from engine.numbers.treatment import Target
 from tests.call_desk import SHOP, Desk, play
 
+OTHER = PhoneNumber("0312345678")
 SECOND = timedelta(seconds=1)
 
 
@@ -54,6 +57,36 @@ def test_a_call_that_rang_ended_when_asterisk_did(tmp_path: Path) -> None:
         assert abs(record.ended_at - died_at) < SECOND
 
     play(tmp_path, scenario)
+
+
+@pytest.mark.parametrize("away", [0.5, 3.0, 60.0])
+def test_what_a_script_makes_of_a_dead_asterisk_is_no_end_of_the_call(tmp_path: Path, away: float) -> None:
+    """The shop was being asked to press 1; then no command finds its leg any more, nor any other telephone's."""
+
+    async def scenario(desk: Desk) -> None:
+        desk.asterisk.phone(SHOP, rings_after=0.2, answers_after=0.5)
+        desk.asterisk.phone(OTHER, rings_after=0.2, answers_after=0.5)
+        desk.call()
+        await asyncio.sleep(4.0)
+        died_at = desk.asterisk.clock.now()
+        [record] = await records_after_the_death(desk, away)
+        assert (record.result, record.ended_by, record.answered_at) == (Result.LOST, Side.DARI, None)
+        assert abs(record.ended_at - died_at) < SECOND
+        assert {leg.number for leg in record.legs[1:]} == {SHOP}
+        assert all(leg.ended_at == record.ended_at for leg in record.legs)
+        assert all(step.started_at <= record.ended_at == step.ended_at for step in record.steps if not step.whole)
+
+    play(tmp_path, scenario, targets=(Target(number=SHOP), Target(number=OTHER)), accept=True, record=False)
+
+
+def test_what_was_known_before_asterisk_died_stays(tmp_path: Path) -> None:
+    async def scenario(desk: Desk) -> None:
+        desk.call()
+        await asyncio.sleep(1.0)
+        [record] = await records_after_the_death(desk, 3.0)
+        assert record.result is Result.CLOSED
+
+    play(tmp_path, scenario, announcement="ko/closed")
 
 
 def test_a_socket_that_was_cut_ends_no_call(tmp_path: Path) -> None:

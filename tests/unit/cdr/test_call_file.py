@@ -382,13 +382,21 @@ def _row(**changes: object) -> Row:
 
 def test_a_lost_call_that_was_answered_gets_its_talk_from_the_row() -> None:
     lost = closed(arrival(), ended_at=MORNING + timedelta(seconds=20), result=Result.LOST, ended_by=Side.DARI)
-    whole = with_end(lost, _row(answered=6.0, lasted=51.5))
+    reached = msgspec.structs.replace(lost, legs=record().legs)
+    whole = with_end(reached, _row(answered=6.0, lasted=51.5))
     assert (whole.result, whole.ended_by, whole.cause) == (Result.ANSWERED, Side.CALLER, 16)
     assert (whole.answered_at, whole.ended_at) == (
         MORNING + timedelta(seconds=6),
         MORNING + timedelta(seconds=51.5),
     )
     assert whole.talk_seconds == 45.5
+
+
+def test_a_lost_call_that_was_answered_while_nobody_was_reached_was_to_leave_a_message() -> None:
+    lost = closed(arrival(), ended_at=MORNING + timedelta(seconds=20), result=Result.LOST, ended_by=Side.DARI)
+    whole = with_end(lost, _row(answered=6.0, lasted=51.5))
+    assert (whole.result, whole.ended_by, whole.talk_seconds) == (Result.VOICEMAIL, Side.CALLER, 0.0)
+    assert whole.answered_at == MORNING + timedelta(seconds=6)
 
 
 def test_a_lost_call_that_was_not_answered_was_given_up() -> None:
