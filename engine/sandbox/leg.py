@@ -75,6 +75,13 @@ class Leg(ABC):
         return 0.0 if self.answered_at is None else (self.ended_at or time.monotonic()) - self.answered_at
 
     @property
+    def unsaid(self) -> float:
+        """Seconds since the 200 for which it was silent, because the machine had no time for it."""
+        return (
+            0.0 if self.answered_at is None else self._line.unsaid(self.answered_at, self.ended_at or time.monotonic())
+        )
+
+    @property
     def recording(self) -> Recording:
         """All that was heard from the INVITE to the end, or to now."""
         return self.party.recording(self.started_at, self.ended_at or time.monotonic())

@@ -50,6 +50,10 @@ class Line:
         self._beat.join(party)
         return party
 
+    def unsaid(self, begin: float, end: float) -> float:
+        """Seconds of sound between two monotonic instants that the machine had no time to send."""
+        return self._beat.unsaid(begin, end)
+
     def dismiss(self, party: Party) -> None:
         """It hears and speaks no more."""
         self._beat.leave(party)

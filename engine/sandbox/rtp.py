@@ -169,6 +169,12 @@ class Beat:
 
     def __init__(self) -> None:
         self._parties: set[Party] = set()
+        self._unsaid: list[tuple[float, float]] = []
+        """Seconds that were never sent, by the instant at which a machine without time for us gave them up."""
+
+    def unsaid(self, begin: float, end: float) -> float:
+        """Seconds between two monotonic instants that every party left out."""
+        return sum(seconds for instant, seconds in self._unsaid if begin <= instant <= end)
 
     def join(self, party: Party) -> None:
         self._parties.add(party)
@@ -181,7 +187,10 @@ class Beat:
         loop = asyncio.get_running_loop()
         due = loop.time()
         while True:
-            due = max(due + _BEAT, loop.time() - _CATCH_UP)
+            due += _BEAT
+            if (late := loop.time() - due - _CATCH_UP) > 0:
+                self._unsaid.append((loop.time(), late))
+                due += late
             await asyncio.sleep(due - loop.time())
             for party in self._parties:
                 party.send_packet()

@@ -315,11 +315,14 @@ async def judge_recordings(field: Field, calls: Sequence[Placed], verdict: Verdi
         if call is None:
             continue
         verdict.figures.add("recordings", 1)
-        if row.kind is RecordingKind.TALK:
+        if row.kind is RecordingKind.TALK and call.leg is not None:
+            unsaid = call.leg.unsaid
+            verdict.figures.add("left out by the telephones s", unsaid)
             verdict.holds(
-                abs(row.seconds - call.talk_seconds) <= verdict.close,
+                -verdict.close - unsaid <= row.seconds - call.talk_seconds <= verdict.close,
                 "I5",
-                f"{named(call)}: {row.seconds:.1f} s recorded of {call.talk_seconds:.1f} s of talk",
+                f"{named(call)}: {row.seconds:.1f} s recorded of {call.talk_seconds:.1f} s of talk,"
+                f" {unsaid:.1f} s of it unsaid",
             )
     kept = {row.call_id for row in rows if row.kind is RecordingKind.TALK}
     for record in verdict.records.values():

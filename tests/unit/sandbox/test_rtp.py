@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+
 import numpy as np
 import pytest
 
 from engine.sandbox import g711
 from engine.sandbox.recording import Arrival, Recording, lay_out
-from engine.sandbox.rtp import FRAME, tone
+from engine.sandbox.rtp import FRAME, Beat, tone
 from engine.sandbox.rtp_packet import Packet, event_digit, event_payload
 from engine.sandbox.sdp import Codec
 
@@ -164,3 +167,15 @@ def test_a_piece_of_a_recording_counts_from_its_own_beginning() -> None:
     assert piece.start == pytest.approx(0.2)
     assert piece.duration == pytest.approx(ENDED - 0.2)
     assert piece.samples[:800].any()
+
+
+async def test_what_a_busy_machine_had_no_time_to_say_is_told() -> None:
+    beat, began = Beat(), time.monotonic()
+    running = asyncio.get_running_loop().create_task(beat.run())
+    await asyncio.sleep(0.1)
+    time.sleep(0.9)  # noqa: ASYNC251 - nobody gets a turn
+    await asyncio.sleep(0.05)
+    running.cancel()
+    over = time.monotonic()
+    assert 0.3 < beat.unsaid(began, over) < over - began
+    assert beat.unsaid(over, over + 1.0) == 0.0
