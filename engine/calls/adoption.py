@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from uuid import UUID
 
 import structlog
@@ -86,11 +87,11 @@ async def _number_dialled(ari: Ari, channel: str) -> PhoneNumber:
         return PhoneNumber("")
 
 
-def catch_up(call: Call, found: Found) -> bool:
+def catch_up(call: Call, found: Found, ends: Mapping[str, Moment] = MappingProxyType({})) -> bool:
     """Tells a call of ours which of its channels are there, and which went away unseen.
 
     A party that hangs up leaves the other one's channel to us. Where both are gone, or the Asterisk that they were in,
-    nobody hung up.
+    nobody hung up. `ends`: when channels went, as far as Asterisk wrote that down; the others count as gone now.
     False when one is not there that was asked for so lately that it may still come.
     """
     sure = True
@@ -100,7 +101,8 @@ def catch_up(call: Call, found: Found) -> bool:
         if channel := found.channels.get(party.channel):
             call.see(channel)
         elif party.started.tick < found.at.tick - SURE_AFTER:
-            call.lose(party, hung_up=not call.notes.stopped and (party not in lost or len(lost) == 1))
+            hung_up = not call.notes.stopped and (party not in lost or len(lost) == 1)
+            call.lose(party, hung_up=hung_up, at=ends.get(party.channel))
         elif not party.gone:
             sure = False
     return sure

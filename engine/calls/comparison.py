@@ -12,7 +12,7 @@ from engine.calls import adoption
 from engine.calls.call import Call
 from engine.calls.left_open import LeftOpen
 from engine.calls.live_calls import LiveCalls
-from engine.calls.notes import Moment
+from engine.calls.notes import Moment, moment_of
 from engine.calls.strays import Strays
 from engine.calls.switchboard import Switchboard
 from engine.cdr.model import OpenCall
@@ -113,12 +113,19 @@ class Comparison:
         """Tells calls what happened to them unseen. False when that is not sure yet."""
         sure, over_now = True, set[str]()
         for call in known:
-            sure &= adoption.catch_up(call, found)
+            ends = await self._unseen_ends(call, found) if after_a_gap else {}
+            sure &= adoption.catch_up(call, found, ends)
             over_now |= await adoption.catch_up_sounds(
                 call, self._ari, lambda sound: after_a_gap or sound in self._sounds_over
             )
         self._sounds_over = over_now
         return sure and not over_now
+
+    async def _unseen_ends(self, call: Call, found: adoption.Found) -> dict[str, Moment]:
+        """When the parties went who left while no events came, as far as Asterisk has written it down."""
+        gone = [party for party in call.parties if not party.gone and party.channel not in found.channels]
+        rows = [await self._left_open.row(party.channel, party.started.at) for party in gone]
+        return {row.channel: moment_of(row.ended_at, self._clock) for row in rows if row}
 
     async def _see_whether_it_is_another(self) -> None:
         """Calls end with the Asterisk that they were in: at the instant at which it told nothing more."""

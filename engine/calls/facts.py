@@ -63,11 +63,15 @@ class Facts:
                 self.recorded[recording.name] = isinstance(event, events.RecordingFinished)
         self.wake()
 
-    def lose(self, party: Party, *, hung_up: bool) -> None:
-        """A channel of this call went away while nobody told us."""
+    def lose(self, party: Party, *, hung_up: bool, at: Moment | None = None) -> None:
+        """A channel of this call went away while nobody told us; `at`: when, if Asterisk wrote that down."""
         if not party.gone:
             party.unseen, party.untold = not hung_up, True
-            party.end(self.notes.moment())
+            if at is not None and party is self.caller:
+                self.notes.stop(at)
+            elif at is not None and party is self.target:
+                self.notes.end_talk(at)
+            party.end(at or self.notes.moment())
         self.wake()
 
     def stop(self, at: Moment) -> None:

@@ -128,7 +128,7 @@ class LeftOpen:
         target = call.target
         if call.state is not CallState.CONNECTED or target is None or not target.untold:
             return
-        row = await self._row(target.channel, call.notes.arrival.arrived_at)
+        row = await self.row(target.channel, call.notes.arrival.arrived_at)
         target.ended = moment_of(row.ended_at if row else open_call.last_alive, self._clock)
         call.notes.end_steps(target.ended)
         call.notes.conclude(Result.ANSWERED, target.ender)
@@ -138,7 +138,7 @@ class LeftOpen:
         for open_call in over:
             call_id, channel = open_call.arrival.call_id, open_call.arrival.channel
             legs = [leg for leg in found.channels if call_of(leg) == call_id]
-            row = await self._row(channel, open_call.arrival.arrived_at)
+            row = await self.row(channel, open_call.arrival.arrived_at)
             if row is None and not self._surely_has_no_row(call_id):
                 continue
             went_alone = row is not None and row.alone is not Alone.NO  # its record is read back from the row
@@ -170,12 +170,12 @@ class LeftOpen:
         arrival, told, notes = open_call.arrival, open_call.progress, self._notes(open_call)
         log.warning("call ended while no engine saw it", call=str(arrival.call_id))
         taker = told.taken_by if told else None
-        target = await self._row(taker, arrival.arrived_at) if taker else None
+        target = await self.row(taker, arrival.arrived_at) if taker else None
         record = lost(open_call, notes, row, target, hung_up=hung_up)
         self._board.spool.closed(record)
         notes.tell_end(record)
 
-    async def _row(self, channel: str, since: datetime) -> Row | None:
+    async def row(self, channel: str, since: datetime) -> Row | None:
         """What Asterisk itself wrote down of a channel."""
         if self._call_file is None:
             return None

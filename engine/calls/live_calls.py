@@ -102,8 +102,7 @@ class LiveCalls:
         try:
             await script
         except CallerHungUp:
-            unanswered = Result.LOST if call.caller.unseen else Result.CALLER_GAVE_UP
-            call.notes.conclude(Result.ANSWERED if call.notes.answered else unanswered, call.caller.ender)
+            _conclude_with_caller(call)
         except DariError as error:
             log.error("call failed", call=str(call.id), reason=str(error))
             call.notes.conclude(Result.FAILED, Side.DARI)
@@ -112,7 +111,7 @@ class LiveCalls:
             call.notes.conclude(Result.FAILED, Side.DARI)
         await self.in_touch.wait()  # a script that failed for want of Asterisk tells no end of the call
         if call.notes.stopped is not None:
-            call.notes.conclude(Result.ANSWERED if call.notes.answered else Result.LOST, Side.DARI)
+            _conclude_with_caller(call)
         try:
             if not await call.clear_away():
                 self.look_now.set()
@@ -129,3 +128,9 @@ class LiveCalls:
         if not self._calls:
             self._idle.set()
         call.notes.tell_end(record)
+
+
+def _conclude_with_caller(call: Call) -> None:
+    """The call ended with its caller."""
+    unanswered = Result.LOST if call.caller.unseen else Result.CALLER_GAVE_UP
+    call.notes.conclude(Result.ANSWERED if call.notes.answered else unanswered, call.caller.ender)

@@ -111,7 +111,7 @@ class Notes:
             self.result, self.ended_by, self.concluded = result, ended_by, self.moment()
 
     def stop(self, at: Moment) -> None:
-        """Asterisk died then, with the call: what seemed to happen since then did not."""
+        """The call was over then, with its caller or with Asterisk: what seemed to happen since then did not."""
         self.stopped = at
         if self.concluded is not None and self.concluded.tick > at.tick - _FAILS_BEFORE:
             self.result = self.concluded = None
@@ -167,6 +167,11 @@ class Notes:
         now = moment or self.moment()
         for step in self.steps:
             step.end(now, whole=True)
+
+    def end_talk(self, moment: Moment) -> None:
+        """The two, if they talked, did so until that moment."""
+        if any(step.kind is StepKind.CONNECT and step.ended is None for step in self.steps):
+            self.end_steps(moment)
 
     def record(self, legs: tuple[Leg, ...]) -> CallRecord:
         """The closed record. Call it once, when everything of the call has ended."""

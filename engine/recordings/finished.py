@@ -200,4 +200,5 @@ def _described(archive: Archive, header: Header, key: bytes, file: str, made_at:
 
 
 def _unwritable(archive: Archive, record: CallRecord, error: OSError) -> TryLater:
+    log.error("a recording cannot be kept now", call=str(record.call_id), folder=str(archive.folder), reason=str(error))
     return TryLater(f"the recording of call {record.call_id} cannot be kept in {archive.folder}: {error}", after=30.0)

@@ -1,0 +1,71 @@
+"""Who left while no events came, though the engine lived on: the call ended then, not when that is seen."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from engine.cdr.model import Result, Side, StepKind
+from tests.call_desk import SHOP, desk_at, service_number
+from tests.call_rows import append
+from tests.unit.calls.test_left_open import all_over, row_of, write_rows
+from tests.virtual_time import run_virtual
+
+AWAY = 60.0
+CLOSE = timedelta(seconds=0.1)
+
+
+@pytest.mark.parametrize("side", [Side.CALLER, Side.TARGET])
+def test_talk_ends_with_whoever_left_while_no_events_came(tmp_path: Path, side: Side) -> None:
+    async def run() -> None:
+        file = write_rows(tmp_path)
+        async with desk_at(tmp_path, service_number(record=False), call_file=file) as desk:
+            phone = desk.asterisk.phone(SHOP, answers_after=1.0)
+            caller = desk.call()
+            await asyncio.sleep(10)
+            assert caller.final_code == 200
+            desk.asterisk.connection.cut()
+            await asyncio.sleep(2)
+            left_at = desk.asterisk.clock.now()
+            leg = caller.leg if side is Side.CALLER else phone.legs[0]
+            append(tmp_path / "calls.csv", row_of(leg, 2.7, left_at))
+            if side is Side.CALLER:
+                caller.hang_up()
+            else:
+                desk.asterisk.hang_up_phone(phone)
+            await asyncio.sleep(AWAY)
+            desk.asterisk.connection.restore()
+            record = await all_over(desk)
+        assert (record.result, record.ended_by) == (Result.ANSWERED, side)
+        talk = next(step for step in record.steps if step.kind is StepKind.CONNECT)
+        assert talk.ended_at is not None
+        assert abs(talk.ended_at - left_at) < CLOSE
+        assert record.talk_seconds == pytest.approx(12.0 - 2.7, abs=1.0)
+        if side is Side.CALLER:
+            assert abs(record.ended_at - left_at) < CLOSE
+
+    run_virtual(run())
+
+
+def test_caller_who_gave_up_while_no_events_came_did_so_then(tmp_path: Path) -> None:
+    async def run() -> None:
+        file = write_rows(tmp_path)
+        async with desk_at(tmp_path, service_number(record=False), call_file=file) as desk:
+            desk.asterisk.phone(SHOP, answers_after=None)
+            caller = desk.call()
+            await asyncio.sleep(3)
+            desk.asterisk.connection.cut()
+            await asyncio.sleep(2)
+            left_at = desk.asterisk.clock.now()
+            append(tmp_path / "calls.csv", row_of(caller.leg, 0.0, left_at))
+            caller.hang_up()
+            await asyncio.sleep(4)
+            desk.asterisk.connection.restore()
+            record = await all_over(desk)
+        assert (record.result, record.ended_by) == (Result.CALLER_GAVE_UP, Side.CALLER)
+        assert abs(record.ended_at - left_at) < CLOSE
+
+    run_virtual(run())
