@@ -158,6 +158,7 @@ async def engine_on(
     compared_every: float = COMPARED_EVERY,
     patience: float = 5.0,
     node: str = NODE,
+    talk_limit: float = 60.0,
 ) -> AsyncIterator[Rig]:
     """The engine, connected; on leaving it waits `grace` seconds for its calls. All are seconds.
 
@@ -187,7 +188,7 @@ async def engine_on(
             sounds=asterisk.settings.sounds,
             monitor=asterisk.settings.spool / "monitor",
             node=node,
-            talk_limit=60.0,
+            talk_limit=talk_limit,
         )
         planner = HandPlanner(own, RING_SECONDS)  # type: ignore[arg-type]
         connection = Connection(

@@ -20,44 +20,55 @@ from pathlib import Path
 from sqlalchemy import make_url
 
 from engine.foundation.process import Process
+from tests.chaos.processes import STRIKING, Hand
 from tests.chaos.proof import Proof
 from tests.eventually import eventually
 from tests.own_server import OwnServer
 
 
-async def stop_at_once(server: OwnServer) -> Proof:
+async def stop_at_once(server: OwnServer, hand: Hand = STRIKING) -> Proof:
     """As `pg_ctl stop -m immediate`: nothing is brought in order. `server.start()` brings it back."""
     processes = _family(_postmaster(server))
-    await server.stop_at_once()
+    if hand.strikes:
+        await server.stop_at_once()
     return Proof("PostgreSQL stopped at once", sum(not _is_there(pid) for pid in processes), "processes gone")
 
 
-async def kill_backend(server: OwnServer) -> Proof:
+async def kill_backend(server: OwnServer, hand: Hand = STRIKING) -> Proof:
     """`kill -9` of a backend that serves Dari: PostgreSQL then ends all others and recovers by itself."""
     postmaster = _postmaster(server)
     victims = [pid for pid in _family(postmaster) if b"postgres: dari " in _command_line(pid)]
-    for pid in victims[:1]:
+    for pid in victims[:1] if hand.strikes else ():
         os.kill(pid, signal.SIGKILL)
-    await eventually(lambda: not any(map(_is_there, victims)))
-    return Proof("a backend killed", len(victims) if postmaster.lives else 0, "backends gone")
+    gone = await hand.sees(lambda: not any(map(_is_there, victims)))
+    return Proof("a backend killed", len(victims) if gone and postmaster.lives else 0, "backends gone")
 
 
 class Freeze:
     """SIGSTOP for a whole server: connections are taken by the kernel and nobody ever answers."""
 
-    def __init__(self, server: OwnServer) -> None:
+    def __init__(self, server: OwnServer, hand: Hand = STRIKING) -> None:
         self._server = server
+        self._hand = hand
         self._pids: list[int] = []
         self._began = 0.0
         self._held = 0.0
 
     @property
     def proof(self) -> Proof:
-        """Once it is over. Seconds after which every process of the server still stood."""
+        """Once it is over: seconds after which every process of the server still stood."""
         return Proof("PostgreSQL frozen", self._held, "s")
+
+    @property
+    def stands(self) -> Proof:
+        """While it lasts: the server's processes, if all of them stand."""
+        all_stand = all(map(_stands, filter(_is_there, self._pids)))
+        return Proof("PostgreSQL frozen", len(self._pids) if all_stand else 0, "processes in state T")
 
     async def begin(self) -> None:
         """From now on, and for as long as it takes, no statement is answered."""
+        if not self._hand.strikes:
+            return
         postmaster = _postmaster(self._server).pid
         os.kill(postmaster, signal.SIGSTOP)  # first: it makes no more of the others
         await eventually(lambda: _stands(postmaster))
@@ -79,9 +90,9 @@ class Freeze:
 
 
 @asynccontextmanager
-async def frozen(server: OwnServer) -> AsyncIterator[Freeze]:
+async def frozen(server: OwnServer, hand: Hand = STRIKING) -> AsyncIterator[Freeze]:
     """Frozen within the block, whatever becomes of it."""
-    fault = Freeze(server)
+    fault = Freeze(server, hand)
     try:
         await fault.begin()
         yield fault
@@ -177,10 +188,10 @@ class _Line:
         finally:
             for way in ways:
                 way.cancel()
-            await asyncio.gather(*ways, return_exceptions=True)
             self._client[1].transport.abort()
+            writer.close()  # what it was sent already it still gets
+            await asyncio.gather(*ways, return_exceptions=True)
             with suppress(OSError):
-                writer.close()  # what it was sent already it still gets
                 await writer.wait_closed()
 
     async def _to_server(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

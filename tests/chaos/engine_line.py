@@ -21,6 +21,7 @@ import msgspec
 from engine.cdr.model import CallRecord, Result, StepKind
 from engine.foundation.errors import DariError
 from engine.foundation.phone_number import PhoneNumber
+from engine.foundation.tasks import Tasks
 from engine.numbers.model import NumberKind, ServiceNumber
 from engine.numbers.treatment import Fallback, RecordMode, Then, Treatment, Whisper
 from engine.sandbox.caller import CallerLeg
@@ -28,7 +29,8 @@ from engine.sandbox.carrier import Carrier
 from engine.sandbox.phone import Answers, Behaviour, Busy, NeverAnswers
 from engine.trunks.model import Trunk
 from tests.call_oracle import TAKEN, Oracle, Watched
-from tests.chaos.hearing import Gap, gaps_in
+from tests.chaos.hearing import Gap, Span, gaps_in
+from tests.chaos.processes import STRIKING, Hand, note_stand_stills
 from tests.chaos.proxy import AriProxy, TcpProxy
 from tests.engine_rig import Rig, engine_on, make_sounds
 from tests.eventually import eventually
@@ -44,8 +46,14 @@ _CALLER, _SHOP = 500, 1100
 """What they say, in Hz."""
 _SETTLED = 0.5
 """Seconds after the answer, and before now, in which sound may still be on its way."""
-_PATIENCE = 40.0
-"""Seconds after which a caller whom nobody answers or refuses counts as left alone, and leaves."""
+PATIENCE = 40.0
+"""Seconds after which a caller counts as left alone where no fault lasts."""
+_TALK_LIMIT = 600.0
+"""Seconds: no fault lasts so long that the engine would end a talk itself."""
+_SPREAD = 4.0
+"""Seconds over which calls begin, so that they stand in every phase at the end of them; longer when they are many."""
+_AT_MOST = 12.0
+"""Calls that begin in a second."""
 
 
 class Ends(Enum):
@@ -126,8 +134,12 @@ class Line:
     manager: TcpProxy
     oracle: Oracle
     chosen: random.Random
+    patience: float = PATIENCE
+    """Seconds after which a caller whom nobody answers or refuses counts as left alone, and leaves."""
     alone: list[Made] = field(default_factory=list)
     """Calls that no engine took: the dialplan went on by itself."""
+    stood_still: list[Span] = field(default_factory=list)
+    """When this process, engine and telephones alike, got no turn."""
 
     async def call(self, kind: Kind) -> Made:
         """A call; its INVITE is out."""
@@ -154,12 +166,15 @@ class Line:
     async def go_through(self, made: Made) -> Made:
         """What its caller does, to the end."""
         try:
-            async with asyncio.timeout(_PATIENCE):
+            async with asyncio.timeout(self.patience):
                 await self._behave(made)
         except TimeoutError:
             made.left_alone = True
             await made.leg.hang_up()
         return made
+
+    async def _to_its_end(self, made: Made) -> None:
+        await self.go_through(made)
 
     async def _behave(self, made: Made) -> None:
         leg, kind = made.leg, made.kind
@@ -168,11 +183,11 @@ class Line:
             await leg.hang_up()
         elif kind.ends is Ends.CALLER:
             with suppress(DariError):  # Conflict: refused
-                await leg.answered(_PATIENCE)
+                await leg.answered(self.patience)
                 await asyncio.sleep(kind.talks)
                 await leg.hang_up()
         with suppress(DariError):
-            await leg.ended(_PATIENCE)
+            await leg.ended(self.patience)
 
     async def calls(self, kinds: Sequence[Kind], every: float) -> list[Made]:
         """One call of each, begun `every` seconds apart, to their ends."""
@@ -183,6 +198,28 @@ class Line:
                 going.append(group.create_task(self.go_through(made), name=f"carrier:{kind.name}"))
                 await asyncio.sleep(every * self.chosen.uniform(0.5, 1.5))
         return [task.result() for task in going]
+
+    @asynccontextmanager
+    async def under_way(self, how_many: int) -> AsyncIterator[list[Made]]:
+        """So many calls of all kinds stand anywhere in what they go through when the block begins: a random instant.
+
+        Leaving it waits for their ends.
+        """
+        made: list[Made] = []
+        spread = max(_SPREAD, how_many / _AT_MOST) if how_many else 0.0
+        begins = sorted(self.chosen.uniform(0.0, spread) for _ in range(how_many))
+        fault_at, tasks = time.monotonic() + spread, Tasks("carrier")
+        going = []
+        try:
+            for kind, begin in zip(self.some(how_many), begins, strict=True):
+                await asyncio.sleep(fault_at - spread + begin - time.monotonic())
+                made.append(await self.call(kind))
+                going.append(tasks.start(kind.name, self._to_its_end(made[-1])))
+            await asyncio.sleep(fault_at - time.monotonic())
+            yield made
+            await asyncio.gather(*going)
+        finally:
+            await tasks.close()
 
     def some(self, how_many: int) -> list[Kind]:
         """Kinds in a random order, each as often as the others."""
@@ -219,17 +256,18 @@ async def line_to(
     compared_every: float = 30.0,
     patience: float = 5.0,
     bare: bool = False,
+    hand: Hand = STRIKING,
 ) -> AsyncIterator[Line]:
     """An engine of its own on `asterisk`; the calls go on inside. Seconds mean what they do for `engine_on`.
 
-    `bare`: the engine speaks to Asterisk without the proxies between.
+    `bare`: the engine speaks to Asterisk without the proxies between. A `hand` that spares makes them do nothing.
     """
     for kind in KINDS:
         carrier.shop(_shop_of(kind), kind.shop)
     async with AsyncExitStack() as stack:
-        ari = await stack.enter_async_context(AriProxy(asterisk.settings.ari_address))
-        in_front = await stack.enter_async_context(TcpProxy(ari.address))
-        manager = await stack.enter_async_context(TcpProxy(asterisk.ami_address))
+        ari = await stack.enter_async_context(AriProxy(asterisk.settings.ari_address, hand=hand))
+        in_front = await stack.enter_async_context(TcpProxy(ari.address, hand=hand))
+        manager = await stack.enter_async_context(TcpProxy(asterisk.ami_address, hand=hand))
         settings = replace(asterisk.settings, ari_address=in_front.address, ami_address=manager.address)
         if bare:
             settings = asterisk.settings
@@ -242,10 +280,14 @@ async def line_to(
                 carrier,
                 compared_every=compared_every,
                 patience=patience,
+                talk_limit=_TALK_LIMIT,
             )
         )
         oracle = Oracle(rig, asterisk, not_the_engines=("carrier:", "oracle:", "proxy", "Task-"))
         line = Line(asterisk, rig, carrier, in_front, ari, manager, oracle, random.Random(seed))
+        watch = Tasks("oracle")
+        watch.start("stand-stills noted", note_stand_stills(line.stood_still))
+        stack.push_async_callback(watch.close)
         async with oracle.watching():
             yield line
 
@@ -265,13 +307,16 @@ async def asterisk_at(subject: int, folder: Path) -> AsyncIterator[tuple[Running
         await running.stop()
 
 
-def gaps_in_talk(call: Made) -> list[Gap]:
+def gaps_in_talk(call: Made, excused: Sequence[Span]) -> list[Gap]:
     """Where, from the answer until now, either side did not hear the other's tone. The talk goes on."""
     [target] = call.watched.targets
     assert call.leg.answered_at is not None
     assert not call.leg.is_over, "a talk was ended"
     span = (call.leg.answered_at + _SETTLED, time.monotonic() - _SETTLED)
-    return [*gaps_in(call.leg.recording, _SHOP, span), *gaps_in(target.recording, _CALLER, span)]
+    return [
+        *gaps_in(call.leg.recording, _SHOP, span, excused),
+        *gaps_in(target.recording, _CALLER, span, excused),
+    ]
 
 
 def number_of(kind: Kind) -> PhoneNumber:

@@ -17,10 +17,11 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.chaos.processes import STRIKING, Hand
 from tests.chaos.proof import Proof
 
 _LONGEST = 60.0
@@ -60,6 +61,7 @@ class Wires:
     """File descriptors of the namespaces."""
     keeper: subprocess.Popen[bytes]
     """Whose end is the end of the second."""
+    hand: Hand = STRIKING
     _dropped: dict[str, int] = field(default_factory=dict)
 
     @contextmanager
@@ -71,22 +73,28 @@ class Wires:
         finally:
             _enter(self.here)
 
-    def drop(self, *, to_asterisk: bool, from_asterisk: bool) -> None:
-        """From now on ARI's and AMI's packets that way vanish, and nobody is told."""
-        if to_asterisk:
+    async def drop(self, *, to_asterisk: bool, from_asterisk: bool) -> Proof:
+        """From now on ARI's and AMI's packets that way vanish, and nobody is told. Returns once the first ones did."""
+        self._dropped.clear()
+        if to_asterisk and self.hand.strikes:
             _run("tc", "qdisc", "replace", "dev", "control0", "root", "blackhole")
-        if from_asterisk:
+        if from_asterisk and self.hand.strikes:
             with self.asterisks_side():
                 _run("tc", "qdisc", "replace", "dev", "control1", "root", "blackhole")
+        await self.hand.sees(lambda: self.proof.measured > 0)
+        return self.proof
 
     def heal(self) -> None:
-        """Everything arrives again; what was dropped stays lost, and is counted."""
-        self._count("control0")
-        with self.asterisks_side():
-            self._count("control1")
+        """Everything arrives again; what was dropped stays lost."""
+        self._look()
+        for wire in [wire for wire in ("control0", "control1") if wire in self._dropped]:
+            with self._side_of(wire):
+                _run("tc", "qdisc", "del", "dev", wire, "root")
 
+    @property
     def proof(self) -> Proof:
-        """How many packets were dropped, as the kernel counted them. Known after `heal`."""
+        """How many packets were dropped since `drop`, as the kernel counts them."""
+        self._look()
         return Proof("packets dropped by the kernel", sum(self._dropped.values()), "packets")
 
     def close(self) -> None:
@@ -95,11 +103,15 @@ class Wires:
         os.close(self.here)
         os.close(self.there)
 
-    def _count(self, wire: str) -> None:
-        told = _run("tc", "-s", "qdisc", "show", "dev", wire).stdout
-        if "blackhole" in told and (found := re.search(r"dropped (\d+)", told)):
-            self._dropped[wire] = self._dropped.get(wire, 0) + int(found[1])
-            _run("tc", "qdisc", "del", "dev", wire, "root")
+    def _look(self) -> None:
+        for wire in ("control0", "control1"):
+            with self._side_of(wire):
+                told = _run("tc", "-s", "qdisc", "show", "dev", wire).stdout
+            if "blackhole" in told and (found := re.search(r"dropped (\d+)", told)):
+                self._dropped[wire] = int(found[1])
+
+    def _side_of(self, wire: str) -> AbstractContextManager[None]:
+        return self.asterisks_side() if wire == "control1" else nullcontext()
 
 
 def join() -> Wires:

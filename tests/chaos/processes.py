@@ -1,7 +1,7 @@
 """Parts of the system killed, frozen, asked to end and started again, each with the proof that it happened (I8).
 
-A `Hand` delivers the signals. `SPARING` delivers none: with it a fault test must fail for want of a fault, which each
-of them shows (`vacuous`).
+A `Hand` brings faults about: signals here, and what proxies, namespaces and small disks do. `SPARING` brings none: with
+it a fault test must fail for want of a fault, which each of them shows (`vacuous`).
 """
 
 from __future__ import annotations
@@ -17,10 +17,14 @@ from pathlib import Path
 import pytest
 
 from engine.foundation.process import Process
+from tests.chaos.hearing import Span
 from tests.chaos.proof import FaultMissed, Proof
 from tests.whole_system import Home
 
 _LOOKS_EVERY = 0.01
+_TURN_EVERY = 0.05
+_STOOD_STILL = 0.1
+"""Seconds without a turn after which what this process heard cannot be trusted."""
 _BACK_WITHIN = 60.0
 """Seconds; a supervisor that had to start a part often waits longer each time."""
 _STATE = 0
@@ -29,14 +33,22 @@ _STATE = 0
 
 @dataclass(frozen=True, slots=True)
 class Hand:
-    """Whoever sends signals, and how long it watches for what they bring about."""
+    """Whoever brings faults about, and how long it watches for what comes of them."""
 
-    send: Callable[[Process, signal.Signals], bool]
+    strikes: bool
     patience: float
 
+    def send(self, process: Process, number: signal.Signals) -> None:
+        if self.strikes:
+            process.send(number)
 
-STRIKING = Hand(Process.send, 20.0)
-SPARING = Hand(lambda _process, _number: True, 0.1)
+    async def sees(self, holds: Callable[[], bool]) -> bool:
+        """Whether that comes about."""
+        return await _comes(holds, self.patience)
+
+
+STRIKING = Hand(strikes=True, patience=20.0)
+SPARING = Hand(strikes=False, patience=0.1)
 
 
 @dataclass(slots=True)
@@ -64,7 +76,7 @@ async def killed(process: Process, hand: Hand = STRIKING, number: signal.Signals
     """`kill -9`, or another signal that ends it; the proof is that the process has gone."""
     hand.send(process, number)
     began = time.monotonic()
-    gone = await _comes(lambda: not process.lives, hand.patience)
+    gone = await hand.sees(lambda: not process.lives)
     measured = max(time.monotonic() - began, 1e-6) if gone else 0.0
     return Proof(f"{number.name} to process {process.pid}, which has gone", measured, "s later")
 
@@ -73,7 +85,7 @@ async def froze(process: Process, hand: Hand = STRIKING) -> Frozen:
     """SIGSTOP; the proof is its state in /proc. Let it go on with `thawed`."""
     hand.send(process, signal.SIGSTOP)
     since = time.monotonic()
-    stopped = await _comes(lambda: is_stopped(process), hand.patience)
+    stopped = await hand.sees(lambda: is_stopped(process))
     return Frozen(process, since, Proof(f"process {process.pid} is in state T", float(stopped), "time(s) seen"))
 
 
@@ -131,9 +143,21 @@ def is_stopped(process: Process) -> bool:
 
 
 async def vacuous(test: Callable[[Hand], Awaitable[object]]) -> None:
-    """The test, given a hand that spares, must fail because its fault did not happen, and for no other reason."""
+    """The test, given a hand that spares, must fail because its fault did not happen, and for no other reason.
+
+    It is given no calls, and nothing to wait for.
+    """
     with pytest.raises(FaultMissed):
         await test(SPARING)
+
+
+async def note_stand_stills(noted: list[Span]) -> None:
+    """When this process, and with it every telephone, got no turn; until cancelled."""
+    while True:
+        began = time.monotonic()
+        await asyncio.sleep(_TURN_EVERY)
+        if time.monotonic() - began - _TURN_EVERY > _STOOD_STILL:
+            noted.append((began, time.monotonic()))
 
 
 async def _comes(holds: Callable[[], bool], within: float) -> bool:

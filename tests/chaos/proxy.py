@@ -2,7 +2,7 @@
 
 `TcpProxy` knows bytes: it holds them, and cuts the connection. `AriProxy` knows Asterisk's
 HTTP and its event socket: it holds, spoils or breaks single answers, and loses, doubles, reorders and delays events.
-Each counts what it did and proves it (I8).
+Each counts what it did and proves it (I8). In a sparing hand they do nothing at all.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from yarl import URL
 
 from engine.asterisk.events import type_name
 from engine.foundation.tasks import Tasks
+from tests.chaos.processes import STRIKING, Hand
 from tests.chaos.proof import Proof
 from tests.loopback import ANY_PORT
 
@@ -68,11 +69,12 @@ class _Half:
 class TcpProxy:
     """Between whoever connects to `address` and the server at `target` (host:port). Used with `async with`."""
 
-    def __init__(self, target: str, address: str = ANY_PORT) -> None:
+    def __init__(self, target: str, address: str = ANY_PORT, hand: Hand = STRIKING) -> None:
         self.did: Counter[str] = Counter()
         """What it did so far: bytes held, connections cut."""
         self._target = target.rpartition(":")
         self._wanted = address.rpartition(":")
+        self._hand = hand
         self._open = {way: asyncio.Event() for way in Way}
         self._bytes_left: dict[Way, int | None] = dict.fromkeys(Way, None)
         self._writers: set[asyncio.StreamWriter] = set()
@@ -88,7 +90,8 @@ class TcpProxy:
     async def __aexit__(self, *_: object) -> None:
         self._server.close()
         await self._tasks.close()
-        self.cut()
+        for writer in list(self._writers):
+            break_off(writer.transport)
         await self._server.wait_closed()
 
     @property
@@ -101,7 +104,7 @@ class TcpProxy:
 
     def hold(self, *ways: Way) -> None:
         """Accepts and passes nothing on, like a network that loses every packet; both ways unless told."""
-        for way in ways or BOTH:
+        for way in (ways or BOTH) if self._hand.strikes else ():
             self._open[way].clear()
 
     def release(self) -> None:
@@ -111,7 +114,7 @@ class TcpProxy:
 
     def cut(self, *, reset: bool = True) -> None:
         """Ends every connection, by RST or in order (FIN)."""
-        for writer in list(self._writers):
+        for writer in list(self._writers) if self._hand.strikes else ():
             self.did["connections cut"] += 1
             if reset:
                 break_off(writer.transport)
@@ -120,12 +123,18 @@ class TcpProxy:
 
     def cut_after(self, count: int, way: Way) -> None:
         """Ends the connection on which the `count`-th byte from now on went that way, right after it."""
-        self._bytes_left[way] = count
+        if self._hand.strikes:
+            self._bytes_left[way] = count
 
     def proof(self, what: str) -> Proof:
         """That it did so: `bytes held`, `connections cut`."""
         unit, _, deed = what.partition(" ")
         return Proof(f"proxy, {deed}", self.did[what], unit)
+
+    async def proven(self, what: str) -> Proof:
+        """As `proof`, once there is one."""
+        await self._hand.sees(lambda: bool(self.did[what]))
+        return self.proof(what)
 
     # -- the work ----------------------------------------------------------------------------------------------------
 
@@ -274,9 +283,10 @@ class EventFaults:
 class AriProxy:
     """Between an engine and Asterisk's ARI at `target` (host:port). Used with `async with`."""
 
-    def __init__(self, target: str, address: str = ANY_PORT) -> None:
+    def __init__(self, target: str, address: str = ANY_PORT, hand: Hand = STRIKING) -> None:
         self.faults: list[CommandFault] = []
         self.events: EventFaults | None = None
+        self.hand = hand
         self.seen: list[str] = []
         """Every command that was passed on: METHOD /path."""
         self.connected: int = 0
@@ -305,7 +315,7 @@ class AriProxy:
 
     async def __aexit__(self, *_: object) -> None:
         self._released.set()
-        self.cut()
+        self._break_all()
         await self._session.close()
         await self._runner.cleanup()
 
@@ -318,7 +328,8 @@ class AriProxy:
     def spoil(self, command: str, how: Spoilt, *, times: int = 1, after: int = 0, seconds: float = 1.0) -> CommandFault:
         """Something happens to the next commands of a kind."""
         fault = CommandFault(command, how, times, after, seconds)
-        self.faults.append(fault)
+        if self.hand.strikes:
+            self.faults.append(fault)
         return fault
 
     def release(self) -> None:
@@ -329,11 +340,14 @@ class AriProxy:
 
     def cut(self) -> Proof:
         """Breaks every event socket off, on both sides."""
+        return Proof("event sockets broken", self._break_all() if self.hand.strikes else 0, "sockets")
+
+    def _break_all(self) -> int:
         cut = [line for line in self._sockets if not line.over]
         for line in cut:
             self.closed["the proxy"] += 1
             line.break_off()
-        return Proof("event sockets broken", len(cut), "sockets")
+        return len(cut)
 
     # -- commands ----------------------------------------------------------------------------------------------------
 
@@ -480,7 +494,7 @@ class _Line:
     def _take(self, text: str) -> None:
         """An event of Asterisk's: what is to happen to it."""
         self._proxy.frames += 1
-        faults = self._proxy.events
+        faults = self._proxy.events if self._proxy.hand.strikes else None
         kind = type_name(text)
         if faults is None or not faults.only(text):
             self._pass(text)

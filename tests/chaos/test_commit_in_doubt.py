@@ -50,7 +50,11 @@ async def _written(database: AsyncEngine) -> tuple[list[UUID], list[UUID], Count
     """The call ids of the records and of the events, sorted, and how often there is which job."""
     async with transaction(database) as connection:
         records = (await connection.execute(text("SELECT call_id FROM calls ORDER BY 1"))).scalars().all()
-        events = (await connection.execute(text("SELECT call_id FROM events ORDER BY 1"))).scalars().all()
+        events = (
+            (await connection.execute(text("SELECT call_id FROM events WHERE kind = 'call.ended' ORDER BY 1")))
+            .scalars()
+            .all()
+        )
         jobs = await connection.execute(text("SELECT entrypoint, convert_from(payload, 'UTF8') FROM pgqueuer"))
         return list(records), list(events), Counter((job, call) for job, call in jobs)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import signal
 import time
 from collections import Counter
@@ -30,9 +31,10 @@ from engine.foundation.tasks import Tasks
 from engine.sandbox.caller import CallerLeg
 from engine.sandbox.carrier import Carrier
 from engine.sandbox.phone import Answers
-from tests.chaos.database import Freeze, frozen, kill_backend, stop_at_once
+from tests.chaos.database import frozen, kill_backend, stop_at_once
+from tests.chaos.processes import SPARING, STRIKING, Hand, vacuous
 from tests.chaos.proof import FaultMissed, Proof, landed
-from tests.chaos.size import INSTANTS, SECONDS
+from tests.chaos.size import INSTANTS, SECONDS, seeds
 from tests.eventually import PATIENCE, eventually
 from tests.own_server import OwnServer
 from tests.real_asterisk import loopback
@@ -139,12 +141,13 @@ async def _is_taken(shop: RunningShop, number: str) -> bool:
 
 
 @asynccontextmanager
-async def traffic_at(away: Away) -> AsyncIterator[Traffic]:
-    """Calls at RATE while the block runs, some of them before it begins. None may be refused."""
+async def traffic_at(away: Away, seed: int) -> AsyncIterator[Traffic]:
+    """Calls at RATE while the block runs, some of them before it begins, at a random instant. None may be refused."""
     traffic, tasks = Traffic(away.shop), Tasks("test")
     calling = tasks.start("traffic", traffic.keep_calling())
     try:
         await eventually(lambda: len(traffic.since(0.0)) >= USUAL)
+        await asyncio.sleep(random.Random(seed).uniform(0.0, HOLD + 1.0 / RATE))
         yield traffic
     finally:
         calling.cancel()
@@ -152,6 +155,8 @@ async def traffic_at(away: Away) -> AsyncIterator[Traffic]:
         away.callers.extend(traffic.placed)
     assert not traffic.refused, await _who_refused(away, traffic.refused)
     assert len(traffic.since(0.0)) == len(traffic.placed)
+    for leg in (*traffic.placed, *away.shop.carrier.targets):
+        leg.party.arrivals.clear()  # what was heard is much, and nobody asks any more
 
 
 async def _who_refused(away: Away, refused: dict[str, str]) -> str:
@@ -164,9 +169,16 @@ async def _who_refused(away: Away, refused: dict[str, str]) -> str:
 
 
 async def test_calls_go_on_while_the_database_is_frozen(away: Away) -> None:
-    async with traffic_at(away) as traffic:
-        async with frozen(away.server) as fault:
+    await vacuous(lambda hand: _frozen_under_calls(away, 1, hand))
+    for seed in seeds(INSTANTS):
+        await _frozen_under_calls(away, seed)
+
+
+async def _frozen_under_calls(away: Away, seed: int, hand: Hand = STRIKING) -> None:
+    async with _calls_for(away, seed, hand) as traffic:
+        async with frozen(away.server, hand) as fault:
             began = time.monotonic()
+            landed(fault.stands)
             # Those that ask for the caller's past too: who waited for a frozen database would not be answered here.
             await _answered(traffic, began, int(SECONDS * RATE))
             ended = time.monotonic()
@@ -176,9 +188,25 @@ async def test_calls_go_on_while_the_database_is_frozen(away: Away) -> None:
     _print_delays(fault.proof, traffic, began, ended)
 
 
+@asynccontextmanager
+async def _calls_for(away: Away, seed: int, hand: Hand) -> AsyncIterator[Traffic]:
+    """As `traffic_at`; a fault that does not come is tried without any calls."""
+    if not hand.strikes:
+        yield Traffic(away.shop)
+        return
+    async with traffic_at(away, seed) as traffic:
+        yield traffic
+
+
 async def test_a_frozen_database_is_told_and_an_engine_ends_and_starts_without_it(away: Away) -> None:
+    await vacuous(partial(_freeze_is_told, away))
+    await _freeze_is_told(away)
+
+
+async def _freeze_is_told(away: Away, hand: Hand = STRIKING) -> None:
     shop = away.shop
-    async with frozen(away.server) as fault:
+    async with frozen(away.server, hand) as fault:
+        landed(fault.stands)
         await asyncio.gather(_commands_say_so(shop), _an_engine_ends_and_starts(shop))
         if INSTANTS > 1:
             await _the_whole_system_starts_anew(shop)
@@ -222,16 +250,9 @@ async def _the_whole_system_starts_anew(shop: RunningShop) -> None:
 
 
 async def test_calls_go_on_while_the_database_is_stopped_at_once_or_loses_a_backend(away: Away) -> None:
-    async with traffic_at(away) as traffic:
-        began = time.monotonic()
-        proof = await stop_at_once(away.server)
-        await _answered(traffic, began, int(SECONDS * RATE))
-        ended = time.monotonic()
-        await away.server.start()
-        await _drained(away, traffic, ended)
-        landed(proof, await kill_backend(away.server))
-        await _drained(away, traffic, time.monotonic())
-    _print_delays(proof, traffic, began, ended)
+    await vacuous(lambda hand: _stopped_under_calls(away, 1, hand))
+    for seed in seeds(INSTANTS):
+        await _stopped_under_calls(away, seed)
     # Everybody who listens for changes has lost the connection: the change comes through all the same.
     await away.shop.dari("number", "set", PLAIN, "--target", OTHER_TARGET)
     shop = away.shop.carrier.shop(OTHER_TARGET, Answers(tone=None))
@@ -242,11 +263,23 @@ async def test_calls_go_on_while_the_database_is_stopped_at_once_or_loses_a_back
     await eventually(rings_the_new_one)
 
 
-async def test_without_a_fault_the_proof_fails(away: Away) -> None:
-    fault = Freeze(away.server)
-    fault.end()
+async def _stopped_under_calls(away: Away, seed: int, hand: Hand = STRIKING) -> None:
+    async with _calls_for(away, seed, hand) as traffic:
+        began = time.monotonic()
+        proof = await stop_at_once(away.server, hand)
+        landed(proof)
+        await _answered(traffic, began, int(SECONDS * RATE))
+        ended = time.monotonic()
+        await away.server.start()
+        await _drained(away, traffic, ended)
+        landed(await kill_backend(away.server))
+        await _drained(away, traffic, time.monotonic())
+    _print_delays(proof, traffic, began, ended)
+
+
+async def test_a_backend_that_lives_proves_nothing(away: Away) -> None:
     with pytest.raises(FaultMissed):
-        landed(fault.proof)
+        landed(await kill_backend(away.server, SPARING))
 
 
 async def test_all_calls_are_written_down_once(away: Away) -> None:

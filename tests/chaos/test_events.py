@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from engine.sandbox.carrier import Carrier
 from tests.chaos import size
 from tests.chaos.engine_line import Ends, asterisk_at, line_to
 from tests.chaos.figures import Figures
+from tests.chaos.processes import STRIKING, Hand, vacuous
 from tests.chaos.proof import landed
 from tests.chaos.proxy import EventFaults
 from tests.real_asterisk import RunningAsterisk
@@ -61,17 +63,37 @@ async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tupl
 async def test_events_are_not_what_they_should_be(
     system: tuple[RunningAsterisk, Carrier], tmp_path: Path, figures: Figures, name: str
 ) -> None:
-    seed = size.seeds(1)[0]
-    faults = replace(TRIED[name], seed=seed)
-    faults.did.clear()
-    async with line_to(*system, tmp_path, seed, compared_every=COMPARED_EVERY) as line:
+    instants = size.INSTANTS if name in FAULTS else 1
+    for seed in size.seeds(instants):
+        await spoilt_events(system, tmp_path / str(seed), figures, TRIED[name], seed=seed, calls=size.CALLS)
+
+
+async def test_events_that_are_what_they_should_be_prove_nothing(
+    system: tuple[RunningAsterisk, Carrier], tmp_path: Path, figures: Figures
+) -> None:
+    [*_, mixed] = FAULTS.values()
+    await vacuous(lambda hand: spoilt_events(system, tmp_path, figures, mixed, seed=1, calls=0, hand=hand))
+
+
+async def spoilt_events(
+    system: tuple[RunningAsterisk, Carrier],
+    home: Path,
+    figures: Figures,
+    spoilt: EventFaults,
+    *,
+    seed: int,
+    calls: int,
+    hand: Hand = STRIKING,
+) -> None:
+    faults = replace(spoilt, seed=seed, did=Counter())
+    async with line_to(*system, home, seed, compared_every=COMPARED_EVERY, hand=hand) as line:
         line.ari.events = faults
         # Of a caller who leaves before anybody was told, only Asterisk's own call record knows: not looked at here.
         told_of_all = "StasisStart" not in faults.lose
-        kinds = [kind for kind in line.some(size.CALLS) if told_of_all or kind.ends is not Ends.GIVES_UP]
+        kinds = [kind for kind in line.some(calls) if told_of_all or kind.ends is not Ends.GIVES_UP]
         made = await line.calls(kinds, 0.2)
+        landed(*(faults.proof(what) for what in faults.promised))
         records = await line.verdict(made)
-    landed(*(faults.proof(what) for what in faults.promised))
     figures.add("calls", len(made))
     figures.add("records", len(records))
     figures.add("by the dialplan, for nobody was told of them", len(line.alone))

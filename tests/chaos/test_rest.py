@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from itertools import cycle
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from engine.sandbox.carrier import Carrier
 from tests.chaos import size
 from tests.chaos.engine_line import asterisk_at, line_to
 from tests.chaos.figures import Figures
+from tests.chaos.processes import STRIKING, Hand, vacuous
 from tests.chaos.proof import landed
 from tests.chaos.proxy import Spoilt
 from tests.real_asterisk import RunningAsterisk
@@ -28,7 +30,7 @@ COMMANDS = {
     "hang up": r"DELETE /ari/channels/[^/]*",
     "remove a bridge": r"DELETE /ari/bridges/.*",
 }
-DONE = (Spoilt.HELD, Spoilt.BROKEN, Spoilt.TRICKLING, Spoilt.LATE)
+DONE = (Spoilt.BROKEN, Spoilt.HELD, Spoilt.TRICKLING, Spoilt.LATE)
 """The command was done, and nobody says so."""
 NOT_DONE = (Spoilt.LOST, Spoilt.FAILED)
 NOT_TRIED = ("record", "connect")
@@ -44,45 +46,71 @@ async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tupl
         yield running
 
 
-@pytest.mark.parametrize("how", DONE if WHOLE else DONE[1:2], ids=lambda how: how.value)
 async def test_what_was_done_without_an_answer_counts_as_done(
-    system: tuple[RunningAsterisk, Carrier], tmp_path: Path, figures: Figures, how: Spoilt
+    system: tuple[RunningAsterisk, Carrier], tmp_path: Path, figures: Figures
 ) -> None:
     """Calls go on as if the answer had come."""
-    seed = size.seeds(1)[0]
-    async with line_to(*system, tmp_path, seed, compared_every=1.0, patience=PATIENCE) as line:
+    await vacuous(lambda hand: unanswered(system, tmp_path, figures, Spoilt.BROKEN, seed=1, calls=0, hand=hand))
+    for seed, how in zip(size.seeds(size.INSTANTS), cycle(DONE), strict=False):
+        await unanswered(system, tmp_path / str(seed), figures, how, seed=seed, calls=size.CALLS)
+
+
+async def unanswered(
+    system: tuple[RunningAsterisk, Carrier],
+    home: Path,
+    figures: Figures,
+    how: Spoilt,
+    *,
+    seed: int,
+    calls: int,
+    hand: Hand = STRIKING,
+) -> None:
+    async with line_to(*system, home, seed, compared_every=1.0, patience=PATIENCE, hand=hand) as line:
         faults = [
-            line.ari.spoil(command, how, times=max(size.CALLS // 12, 1), seconds=10.0) for command in COMMANDS.values()
+            line.ari.spoil(command, how, times=max(calls // 12, 1), seconds=10.0) for command in COMMANDS.values()
         ]
-        made = await line.calls(line.some(size.CALLS), 0.2)
+        made = await line.calls(line.some(calls), 0.2)
         line.ari.release()
+        landed(*(fault.proof() for fault in faults))
         # The engine knows that two are answered, and that they are connected, when it has asked a second time.
         line.oracle.stood_still += 2 * PATIENCE
         for call in made:
             assert len(call.watched.targets) <= 1, "a telephone was rung twice"
         await line.verdict(made)
-    landed(*(fault.proof() for fault in faults))
     figures.add(f"commands done, their answers {how.value}", sum(fault.struck for fault in faults))
     figures.add("calls", len(made))
 
 
-@pytest.mark.parametrize("how", NOT_DONE if WHOLE else NOT_DONE[:1], ids=lambda how: how.value)
 async def test_what_is_not_done_ends_its_call_properly(
-    system: tuple[RunningAsterisk, Carrier], tmp_path: Path, figures: Figures, how: Spoilt
+    system: tuple[RunningAsterisk, Carrier], tmp_path: Path, figures: Figures
 ) -> None:
     """Whatever becomes of these calls: each has its end and its record, and nothing is left."""
-    seed = size.seeds(1)[0]
-    async with line_to(*system, tmp_path, seed, compared_every=1.0, patience=PATIENCE) as line:
+    await vacuous(lambda hand: undone(system, tmp_path, figures, Spoilt.LOST, seed=1, calls=0, hand=hand))
+    for seed, how in zip(size.seeds(size.INSTANTS), cycle(NOT_DONE), strict=False):
+        await undone(system, tmp_path / str(seed), figures, how, seed=seed, calls=size.CALLS)
+
+
+async def undone(
+    system: tuple[RunningAsterisk, Carrier],
+    home: Path,
+    figures: Figures,
+    how: Spoilt,
+    *,
+    seed: int,
+    calls: int,
+    hand: Hand = STRIKING,
+) -> None:
+    async with line_to(*system, home, seed, compared_every=1.0, patience=PATIENCE, hand=hand) as line:
         faults = [
-            line.ari.spoil(command, how, times=max(size.CALLS // 8, 1), after=line.chosen.randrange(2))
+            line.ari.spoil(command, how, times=max(calls // 8, 1), after=line.chosen.randrange(2))
             for name, command in COMMANDS.items()
             if name not in NOT_TRIED
         ]
-        made = await line.calls(line.some(size.CALLS), 0.2)
+        made = await line.calls(line.some(calls), 0.2)
         line.ari.release()
+        landed(*(fault.proof() for fault in faults))
         for call in made:
             call.also = frozenset(Result)
         await line.verdict(made)
-    landed(*(fault.proof() for fault in faults))
     figures.add(f"commands not done, their answers {how.value}", sum(fault.struck for fault in faults))
     figures.add("calls", len(made))

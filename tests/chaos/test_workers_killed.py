@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.foundation.tasks import Tasks
-from tests.chaos.proof import Proof, landed
+from tests.chaos.processes import STRIKING, Hand, vacuous
+from tests.chaos.proof import FaultMissed, Proof, landed
 from tests.chaos.provider import Provider, bad_days, each_message_once, provider
 from tests.chaos.size import JOB_SEEDS, SEED, seeds
 from tests.chaos.workers import DEADLY, QUICK, Life, Nursery, Point, ended_call, settled, work
@@ -27,35 +30,57 @@ _PASSINGS = {Point.BEFORE_COMMIT: 3, Point.AFTER_COMMIT: 3}
 async def test_workers_killed_anywhere_lose_and_double_nothing(
     database: AsyncEngine, database_url: str, tmp_path: Path
 ) -> None:
+    await _killed(database, database_url, tmp_path, seeds(JOB_SEEDS))
+
+
+async def test_workers_that_nobody_kills_prove_nothing(
+    database: AsyncEngine, database_url: str, tmp_path: Path
+) -> None:
+    await vacuous(lambda hand: _killed(database, database_url, tmp_path, [1] * len(DEADLY), hand))
+
+
+async def _killed(
+    database: AsyncEngine, url: str, folder: Path, from_seeds: Sequence[int], hand: Hand = STRIKING
+) -> None:
+    """A worker for each seed, and a call; each point in turn."""
     shop, nursery = await open_shop(database), Nursery()
     calls, deaths = [], Counter[Point]()
-    async with provider(database, tmp_path, bad_days(random.Random(SEED), share=0.0)) as gateway:
-        for number, seed in enumerate(seeds(JOB_SEEDS)):
+    async with provider(database, folder, bad_days(random.Random(SEED), share=0.0)) as gateway:
+        for number, seed in enumerate(from_seeds):
             chance = random.Random(seed)
             point = DEADLY[number % len(DEADLY)]
-            life = Life(
-                database_url, gateway.url, gateway.receipts, QUICK, point, chance.randint(1, _PASSINGS.get(point, 1))
-            )
+            life = Life(url, gateway.url, gateway.receipts, QUICK, point, chance.randint(1, _PASSINGS.get(point, 1)))
             calls.append(await ended_call(database, shop, number))
-            deaths[point] += await nursery.live_and_die(life, chance.uniform(0.0, LONGEST_WORK))
+            deaths[point] += await nursery.live_and_die(life, chance.uniform(0.0, LONGEST_WORK), hand)
         print("workers killed:", {point.value: many for point, many in deaths.items()})
         landed(*(Proof(f"a worker killed {point.value}", deaths[point], "deaths") for point in DEADLY))
-        await _worked_off(database, database_url, gateway, len(calls))
+        await _worked_off(database, url, gateway, len(calls))
         await each_message_once(database, gateway, calls)
         print(f"submissions {gateway.submitted()}, look-ups {gateway.look_ups()}, messages {len(calls)}")
 
 
-async def test_a_provider_on_its_worst_day_getseach_message_once(
+async def test_a_provider_on_its_worst_day_gets_each_message_once(
     database: AsyncEngine, database_url: str, tmp_path: Path
 ) -> None:
-    shop = await open_shop(database)
     [seed] = seeds(1)
-    async with provider(database, tmp_path, bad_days(random.Random(seed), share=0.6), receipt_copies=3) as gateway:
-        calls = [await ended_call(database, shop, number) for number in range(JOB_SEEDS)]
-        await _worked_off(database, database_url, gateway, len(calls))
+    await _worst_day(database, database_url, tmp_path, seed=seed, calls=JOB_SEEDS, share=0.6)
+
+
+async def test_a_provider_on_a_good_day_proves_nothing(
+    database: AsyncEngine, database_url: str, tmp_path: Path
+) -> None:
+    with pytest.raises(FaultMissed):
+        await _worst_day(database, database_url, tmp_path, seed=1, calls=2, share=0.0)
+
+
+async def _worst_day(database: AsyncEngine, url: str, folder: Path, *, seed: int, calls: int, share: float) -> None:
+    shop = await open_shop(database)
+    async with provider(database, folder, bad_days(random.Random(seed), share=share), receipt_copies=3) as gateway:
+        made = [await ended_call(database, shop, number) for number in range(calls)]
+        await _worked_off(database, url, gateway, len(made))
         landed(gateway.proof)
         print(f"{gateway.proof}: { ({day.value: many for day, many in gateway.happened.items()}) }")
-        await each_message_once(database, gateway, calls)
+        await each_message_once(database, gateway, made)
 
 
 async def _worked_off(database: AsyncEngine, url: str, gateway: Provider, calls: int) -> None:

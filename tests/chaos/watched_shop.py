@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -15,12 +14,14 @@ from engine.cdr.model import CallRecord
 from engine.cdr.search import recent
 from engine.foundation.database import open_database, transaction
 from engine.foundation.errors import DariError
+from engine.foundation.process import Process
 from engine.sandbox.caller import CallerLeg
 from engine.sandbox.carrier import Carrier
 from engine.sandbox.leg import Leg
 from engine.sandbox.phone import NeverAnswers, TargetLeg
 from engine.settings import Settings
 from tests.chaos.field import settings_of
+from tests.chaos.processes import STRIKING, Hand, killed
 from tests.chaos.proof import Proof
 from tests.eventually import eventually
 from tests.running_shop import CALLER, NUMBER, TARGET, RunningShop, running_shop
@@ -92,12 +93,14 @@ class WatchedShop:
         for leg in legs:
             leg.abandon()
 
-    async def kill_dari_up(self) -> Proof:
+    async def kill_dari_up(self, hand: Hand = STRIKING) -> Proof:
         """kill -9 of the supervisor alone."""
-        supervisor = self.shop.up.process
-        supervisor.kill()
-        await supervisor.wait()
-        return Proof(f"dari up, process {supervisor.pid}", float(supervisor.returncode == -signal.SIGKILL), "kill")
+        supervisor = Process.of(self.shop.up.process.pid)
+        assert supervisor is not None, "`dari up` is not there"
+        proof = await killed(supervisor, hand)
+        if proof.measured:
+            await self.shop.up.process.wait()
+        return proof
 
     def log_of(self, part: str) -> str:
         """What a part has logged so far."""

@@ -9,7 +9,7 @@ import signal
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from multiprocessing.connection import Connection
@@ -35,6 +35,7 @@ from engine.messages.outbox import LOOK_UP_MESSAGE, MESSAGE_FAILED, SEND_MESSAGE
 from engine.messages.outcome import Pace
 from engine.numbers.model import ServiceNumber
 from tests.answered_call import answered_call
+from tests.chaos.processes import STRIKING, Hand
 from tests.shop import keep_call
 
 KEY = "test-key"
@@ -220,15 +221,15 @@ class Nursery:
         tells.close()
         return process, hears
 
-    async def live_and_die(self, life: Life, after: float) -> bool:
+    async def live_and_die(self, life: Life, after: float, hand: Hand = STRIKING) -> bool:
         """A worker's whole life; at any instant means `after` seconds after it began to work. False: it lived."""
-        process, hears = self.begin(life)
+        process, hears = self.begin(life if hand.strikes else replace(life, point=None))
         try:
-            if life.point is Point.ANY_INSTANT:
+            if life.point is Point.ANY_INSTANT and hand.strikes:
                 await asyncio.to_thread(hears.poll, _NO_NEWS)
                 await asyncio.sleep(after)
                 process.kill()
-            await asyncio.to_thread(process.join, _NO_NEWS)
+            await asyncio.to_thread(process.join, _NO_NEWS if hand.strikes else hand.patience)
             return process.exitcode == -signal.SIGKILL
         finally:
             process.kill()

@@ -5,30 +5,27 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import AsyncIterator
+from random import Random
 
 import pytest
 
 from engine.cdr.model import Result, Side
+from engine.foundation.process import Process
 from engine.sandbox.caller import CallerLeg
 from engine.sandbox.phone import TargetLeg
+from tests.chaos import oracle
+from tests.chaos.field import Field
 from tests.chaos.figures import Figures
-from tests.chaos.processes import killed
+from tests.chaos.oracle import Verdict
+from tests.chaos.processes import STRIKING, Hand, killed
 from tests.chaos.proof import Proof, landed
-from tests.chaos.watched_shop import WatchedShop, watched_shop
+from tests.chaos.scene import PLAIN, Scene
+from tests.chaos.watched_shop import WatchedShop
 from tests.eventually import eventually
-from tests.real_asterisk import loopback
 from tests.running_shop import CALLER, NUMBER, SHOP, goes_on_hearing
 
-DARI, CARRIER = (loopback(33, host) for host in (1, 2))
 STOP_SECONDS = 30.0
 """Long: what is waited for ends by itself before."""
-
-
-@pytest.fixture(scope="module")
-async def shop() -> AsyncIterator[WatchedShop]:
-    async with watched_shop(DARI, CARRIER, DARI_STOP_SECONDS=str(STOP_SECONDS)) as running:
-        yield running
 
 
 async def check_nothing_was_noticed(shop: WatchedShop, caller: CallerLeg, target: TargetLeg, since: float) -> None:
@@ -41,50 +38,48 @@ async def check_nothing_was_noticed(shop: WatchedShop, caller: CallerLeg, target
     assert record.talk_seconds == pytest.approx(caller.talk_seconds, abs=1.0)
 
 
-async def test_live_calls_notice_nothing_and_calls_come_through_while_there_is_none(
-    shop: WatchedShop, figures: Figures
-) -> None:
+async def killed_under_calls(
+    shop: WatchedShop, field: Field, figures: Figures, *, seed: int, calls: int, hand: Hand = STRIKING
+) -> Verdict:
     """Twice: what was taken over is taken over again."""
-    caller, target = await shop.shop.connected_call("01033110001")
-    rings, _ = await shop.ringing_call("01033110002")
-    parts, since = shop.shop.home.parts(), time.monotonic()
-    for round_number in range(2):
-        landed(await shop.kill_dari_up())
-        between = await shop.shop.connected_call(f"0103311001{round_number}")
-        await shop.shop.talk(*between, seconds=0.5)
-        shop.shop.up = await shop.shop.home.up()
-        assert shop.shop.home.parts() == parts
-        assert shop.shop.up.said.count("runs already, taken over") == len(parts)
-    assert not rings.is_over
-    await shop.until_live(2)
-    await rings.hang_up()
-    await check_nothing_was_noticed(shop, caller, target, since)
+    proofs = []
+    async with Scene(field, seed, calls) as scene:
+        parts, fault_at = shop.shop.home.parts(), time.monotonic()
+        for _ in range(2):
+            proofs.append(await shop.kill_dari_up(hand))
+            landed(*proofs)
+            came = scene.expect([PLAIN], 4.0, 0.5)
+            await eventually(lambda came=came: all(call.talk() for call in came))
+            shop.shop.up = field.up = await shop.shop.home.up()
+            assert shop.shop.home.parts() == parts
+            assert shop.shop.up.said.count("runs already, taken over") == len(parts)
+        return await oracle.at_rest(scene, proofs, figures, fault_at)
 
 
-@pytest.mark.parametrize("part", ["engine", "postgres"])
-async def test_a_part_that_died_in_between_is_started_again_and_the_others_are_not(
-    shop: WatchedShop, figures: Figures, part: str
-) -> None:
-    caller, target = await shop.shop.connected_call("01033110101")
+async def died_in_between(shop: WatchedShop, figures: Figures, *, seed: int, calls: int, hand: Hand = STRIKING) -> None:
+    """Another part, the engine or with every other seed the database, dies a moment later."""
+    part = "engine" if seed % 2 else "postgres"
+    talks = [await shop.shop.connected_call("01033110101") for _ in range(calls)]
     parts, since = shop.shop.home.parts(), time.monotonic()
-    landed(await shop.kill_dari_up(), await killed(parts[part]))
+    proof = await shop.kill_dari_up(hand)
+    await asyncio.sleep(calls * Random(seed).random())
+    landed(proof, await killed(parts[part], hand))
     shop.shop.up = await shop.shop.home.up()
     after = shop.shop.home.parts()
     assert {name for name, process in after.items() if parts[name] != process} == {part}
     figures.add(f"up again with {part} s", time.monotonic() - since)
-    await shop.until_live(1)
-    await check_nothing_was_noticed(shop, caller, target, since)
+    await shop.until_live(calls)
+    for caller, target in talks:
+        await check_nothing_was_noticed(shop, caller, target, since)
 
 
-async def test_a_dari_up_that_is_told_to_stop_waits_for_its_calls_and_says_so(
-    shop: WatchedShop, figures: Figures
-) -> None:
+async def ends_after_its_calls(shop: WatchedShop) -> None:
+    """All parts go on while there are calls; no new ones are taken; nothing is cut off."""
     caller, target = await shop.shop.connected_call("01033110201")
     second, seconds_target = await shop.shop.connected_call("01033110202")
     parts, since = shop.shop.home.parts(), time.monotonic()
-    landed(Proof("dari up lives and is told to stop", float(shop.shop.up.process.returncode is None), "time"))
-    shop.shop.up.process.send_signal(signal.SIGTERM)
-    await eventually(lambda: "engine: live calls 2, waiting up to" in shop.shop.up.said)
+    await told_to_stop(shop)
+    assert "engine: live calls 2, waiting up to" in shop.shop.up.said
     refused = await shop.carrier.call(NUMBER, from_number="01033110203", tone=CALLER)
     assert parts["engine"].lives
     await second.hang_up()
@@ -105,3 +100,12 @@ async def test_a_dari_up_that_is_told_to_stop_waits_for_its_calls_and_says_so(
         record = await shop.record(one)
         assert (record.result, record.ended_by) == (Result.ANSWERED, Side.CALLER)
     await shop.until_live(0)
+
+
+async def told_to_stop(shop: WatchedShop, hand: Hand = STRIKING) -> None:
+    """Returns once it says that it waits."""
+    supervisor = Process.of(shop.shop.up.process.pid)
+    assert supervisor is not None
+    hand.send(supervisor, signal.SIGTERM)
+    waits = await hand.sees(lambda: "waiting up to" in shop.shop.up.said)
+    landed(Proof("dari up was told to stop, and waits", float(waits), "time"))
