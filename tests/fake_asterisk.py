@@ -137,6 +137,10 @@ class FakeAsterisk(Ari):
         self._switch.bridges.clear()
         self._started = self.clock.now().isoformat()
 
+    def stand_in_for_nobody(self) -> None:
+        """There is no watchdog: a telephone that answers while no engine is there is hung up at once."""
+        self._switch.is_stood_in_for = False
+
     def fail_next(self, verb: str, error: DariError) -> None:
         """The next call of `verb` raises `error` and does nothing."""
         self._failures[verb] = error

@@ -94,6 +94,8 @@ class FakeSwitch:
         self.sounds_queued: dict[str, QueuedSound] = {}
         self.recordings: list[Recording] = []
         self.missing_sounds: set[str] = set()
+        self.is_stood_in_for = True
+        """Whether the watchdog has the application while no engine does; else whoever answers then is hung up."""
         self._app = app
         self._sounds = sounds
         self._sound_seconds = sound_seconds
@@ -390,6 +392,9 @@ class FakeSwitch:
         leg.state = "Up"
         self._state_changed(leg)
         self._dialled(leg, "ANSWER")
+        if not (self.connection.connected or self.is_stood_in_for):
+            self.end(leg, told=None, destroyed=(NORMAL_CLEARING, 0))
+            return
         self.enter_app(leg, app_args)
         if phone.hangs_up_after is not None:
             await asyncio.sleep(phone.hangs_up_after)

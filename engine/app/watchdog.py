@@ -1,13 +1,17 @@
-"""Cuts a frozen engine off, and looks after calls while there is no engine."""
+"""Cuts a frozen engine off, and looks after calls and telephones while there is no engine."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from functools import partial
 
 from engine.asterisk.commands import Ari
+from engine.asterisk.stand_in import stand_in
 from engine.calls.caretaker import Caretaker
+from engine.calls.held_telephones import HeldTelephones
+from engine.calls.steps.waiting import CONNECTING
 from engine.foundation.errors import DariError
 from engine.foundation.tasks import Tasks
 from engine.settings import Settings
@@ -35,6 +39,10 @@ async def run(settings: Settings) -> None:
         witness = Witness(aris[0].write_probe)
         for pid_file, beat in files:
             tasks.start("watch", watch(pid_file, beat, settings.watchdog_seconds, lambda: witness.obeyed))
+        for engine, ari in zip(settings.all_engines, aris, strict=True):
+            standing_in = partial(stand_in, settings.ari_url, engine.app_name, settings.ari_user, settings.ari_password)
+            held = HeldTelephones(engine.pid_file, ari, standing_in, str(settings.paths.sounds / CONNECTING))
+            tasks.start("held telephones", held.keep())
         tasks.start("witness", witness.keep_trying())
         tasks.start("caretaker", look_after(engines, Caretaker(aris, lambda: engines.all_gone)))
         await tasks.first_failure()

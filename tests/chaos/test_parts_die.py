@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from tests.chaos import oracle
+from tests.chaos.answers_to_nobody import answers_to_nobody
 from tests.chaos.asterisk_still import killed_while_it_stands, stands_still, three_are_gone
 from tests.chaos.field import Field, field_on
 from tests.chaos.figures import Figures
@@ -75,6 +76,14 @@ async def test_nor_when_the_engine_dies_again_and_again(shop: WatchedShop, figur
     await vacuous(lambda hand: dies_again_and_again(shop, figures, seed=1, calls=0, hand=hand))
     for seed in seeds(INSTANTS):
         await dies_again_and_again(shop, figures, seed=seed, calls=1)
+
+
+async def test_a_telephone_that_answers_while_there_is_no_engine_waits_for_the_next_one(
+    shop: WatchedShop, figures: Figures
+) -> None:
+    await vacuous(lambda hand: answers_to_nobody(shop, figures, seed=1, calls=0, hand=hand))
+    for seed in seeds(INSTANTS):
+        await answers_to_nobody(shop, figures, seed=seed, calls=1)
 
 
 async def test_calls_outlive_an_asterisk_that_stands_still(

@@ -61,6 +61,8 @@ def kept_message(record: CallRecord) -> None:
     assert record.voicemail
 
 
+RUNG_AGAIN_TOO_SHORT = {Result.NO_ANSWER, Result.UNREACHABLE}
+"""What a call may come to whose target answered while nobody stood in for the engine: it rings for the rest only."""
 PLAIN: dict[str, object] = {"record": False, "whisper": None}
 TALKS = {"answers_after": 4.0, "hangs_up_after": 6.0}
 VOICEMAIL = (Fallback(then=Then.VOICEMAIL),)
@@ -186,10 +188,12 @@ async def keeps_pressing(desk: Desk, number: str, digits: str) -> None:
                 desk.asterisk.press(leg, digits)
 
 
-async def live_through(tmp_path: Path, story: Story, dies_at: float, gap: float) -> None:
+async def live_through(tmp_path: Path, story: Story, dies_at: float, gap: float, *, stood_in_for: bool) -> None:
     in_service = service_number(**story.settings)
     async with desk_at(tmp_path, in_service) as first:
         asterisk = first.asterisk
+        if not stood_in_for:
+            asterisk.stand_in_for_nobody()
         shop = asterisk.phone(SHOP, **story.shop)  # type: ignore[arg-type]
         other = asterisk.phone(OTHER, **story.other)  # type: ignore[arg-type]
         customer = asterisk.phone(CUSTOMER, answers_after=2.0)
@@ -219,8 +223,10 @@ async def live_through(tmp_path: Path, story: Story, dies_at: float, gap: float)
             if presser:
                 presser.cancel()
             record = await second.record()
-            assert record.result in story.results, (record.result, record.steps)
-            story.check(record)
+            results = story.results if stood_in_for else story.results | RUNG_AGAIN_TOO_SHORT
+            assert record.result in results, (record.result, record.steps)
+            if record.result in story.results:
+                story.check(record)
             assert second.trunks.load.counts() == {}
             assert second.planner.live.total() == 0
         if caller is not None:
@@ -274,7 +280,7 @@ def test_engine_dies_at_any_instant_and_the_call_goes_on(tmp_path: Path, name: s
     for turn, dies_at in enumerate(instants(name, story.lasts)):
         gap = chosen.choice((0.1, 1.0, 2.5))
         try:
-            run_virtual(live_through(tmp_path / str(turn), story, dies_at, gap))
+            run_virtual(live_through(tmp_path / str(turn), story, dies_at, gap, stood_in_for=turn % 2 == 0))
         except BaseException as error:
-            error.add_note(f"{name}: the engine died at {dies_at} s and came back after {gap} s")
+            error.add_note(f"{name}: the engine died at {dies_at} s and came back after {gap} s (turn {turn})")
             raise
