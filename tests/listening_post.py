@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -18,6 +18,7 @@ import aiohttp
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.accounts.model import OPERATOR_ID, Account, Actor, ListeningGrant, Standing
 from engine.asterisk.media import FRAME
 from engine.calls.control import control_door
 from engine.calls.control_client import EngineStatus
@@ -26,7 +27,7 @@ from engine.calls.listening_door import ListeningDoor
 from engine.calls.listening_rules import Ended, Mode, Wish
 from engine.calls.reception import Reception
 from engine.foundation.clock import SystemClock
-from engine.foundation.errors import TryLater
+from engine.foundation.errors import NotAllowed, TryLater
 from engine.foundation.ids import new_id
 from engine.foundation.tasks import Tasks
 from engine.sandbox.recording import Recording
@@ -38,12 +39,27 @@ RATE = 16_000
 
 @dataclass(slots=True)
 class HandJournal:
-    """A listening log in memory."""
+    """A listening log in memory, and a shop that lets the operator listen."""
 
+    granted: bool = True
+    """Whether the shop's grant runs."""
+    known: bool = True
+    """Whether those who listen may still come in."""
     away: bool = False
     """Whether it cannot be written."""
+    asked_while_away: int = 0
     entries: list[tuple[UUID, str, str]] = field(default_factory=list)
     """Entry, what happened, and to whom, why or how."""
+
+    async def standing(self, account: UUID | None) -> Standing | None:
+        self._check()
+        return standing_of(account, granted=self.granted) if account else None
+
+    async def actor(self, actor: Actor) -> Actor:
+        self._check()
+        if not self.known:
+            raise NotAllowed("user: they may not come in any more")
+        return actor
 
     async def asked(self, wish: Wish, call_id: UUID, account_id: UUID | None, refused: str | None = None) -> UUID:
         self._check()
@@ -64,7 +80,24 @@ class HandJournal:
 
     def _check(self) -> None:
         if self.away:
+            self.asked_while_away += 1
             raise TryLater("the database is away")
+
+
+def standing_of(account: UUID, *, granted: bool = True) -> Standing:
+    """A shop directly under the operator, and its grant to the operator while it runs."""
+    now = SystemClock().now()
+    grant = ListeningGrant(
+        id=new_id(now),
+        shop=account,
+        to_account=OPERATOR_ID,
+        by="user:owner",
+        reason="quality",
+        begins=now - timedelta(hours=1),
+        until=now + timedelta(days=1),
+    )
+    shop = Account(id=account, name="shop", parent=OPERATOR_ID, path=(OPERATOR_ID, account))
+    return Standing(account=shop, grants=(grant,) if granted else ())
 
 
 class Ear:

@@ -6,18 +6,19 @@ Each deed works in the caller's transaction (`engine.foundation.database.transac
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine.accounts import store
-from engine.accounts.model import Account
-from engine.foundation.errors import Invalid, NotAllowed
+from engine.accounts.model import OPERATOR_ID, Account
+from engine.accounts.tree import checked_name, find
+from engine.foundation.errors import Conflict, Invalid, NotAllowed, NotFound
 from engine.foundation.ids import new_id
 from engine.foundation.phone_number import NumberClass, PhoneNumber, classify, written
 
-_LONGEST_NAME = 100
 _LONGEST_EVIDENCE = 1000
 
 _MAY_SEND = (
@@ -30,21 +31,56 @@ _MAY_SEND = (
 
 
 async def account_named(connection: AsyncConnection, name: str, now: datetime) -> Account:
-    """The account of that name, opened `now` when there was none. Raises Invalid for a name that cannot be one."""
-    name = name.strip()
-    if not name or len(name) > _LONGEST_NAME or not name.isprintable():
-        raise Invalid(f"account: {name[:40]!r} must be 1 to {_LONGEST_NAME} printable characters")
-    found = await store.account_by_name(connection, name)
-    if found is None:
+    """The account of that name, opened `now` as a shop directly under the operator when there was none.
+
+    Raises Invalid for a name that cannot be one, Conflict for one that several accounts have.
+    """
+    name = checked_name(name)
+    found = await store.accounts_by_name(connection, name)
+    if not found:
         await store.insert_account(connection, new_id(now), name)
-        found = await store.account_by_name(connection, name)
-    assert found is not None  # noqa: S101 - accounts are never removed
-    return found
+        found = await store.accounts_by_name(connection, name)
+    return _only(found, name)
+
+
+async def account_called(connection: AsyncConnection, written: str) -> Account:
+    """The open account that somebody names: its id, its name, or `AGENCY/…/NAME` where several have that name.
+
+    `operator` is the root. Raises NotFound or Conflict.
+    """
+    written = written.strip()
+    try:
+        return await find(connection, UUID(written))
+    except ValueError:
+        pass
+    if found := await store.accounts_by_name(connection, written):
+        return _only(found, written)
+    if written == "operator":
+        return await find(connection, OPERATOR_ID)
+    if "/" in written:
+        everybody = {account.id: account for account in await store.all_accounts(connection)}
+        ends = tuple(name.strip() for name in written.split("/"))
+        found = [one for one in everybody.values() if _ends_with(one, everybody, ends) and one.status == "active"]
+        if found:
+            return _only(found, written)
+    raise NotFound(f"account {written!r}: there is none of that name; `dari account list` shows those that are")
 
 
 async def accounts(connection: AsyncConnection) -> list[Account]:
-    """All accounts by name."""
+    """All accounts by name, closed ones too, without the operator itself."""
     return await store.all_accounts(connection)
+
+
+def _only(found: list[Account], name: str) -> Account:
+    if len(found) > 1:
+        raise Conflict(f"account {name!r}: {len(found)} have that name; name it with those above it, as AGENCY/{name}")
+    return found[0]
+
+
+def _ends_with(account: Account, everybody: Mapping[UUID, Account], names: tuple[str, ...]) -> bool:
+    """Whether the names on the way to it end like that."""
+    way = [everybody[node].name for node in account.path if node in everybody]
+    return tuple(way[-len(names) :]) == names
 
 
 async def register_sender(connection: AsyncConnection, account: UUID, number: PhoneNumber, evidence: str) -> None:
@@ -56,6 +92,11 @@ async def register_sender(connection: AsyncConnection, account: UUID, number: Ph
     if not evidence.strip() or len(evidence) > _LONGEST_EVIDENCE or "\0" in evidence:
         raise Invalid(f"evidence: say in 1 to {_LONGEST_EVIDENCE} characters how the account may use the sender number")
     await store.insert_sender(connection, account, number, evidence.strip())
+
+
+async def senders(connection: AsyncConnection, account: UUID) -> list[tuple[PhoneNumber, str]]:
+    """The numbers that messages of `account` may come from, each with the proof that it may use it."""
+    return await store.senders_of(connection, account)
 
 
 async def is_sender(connection: AsyncConnection, account: UUID, number: PhoneNumber) -> bool:

@@ -9,24 +9,25 @@ import asyncio
 import secrets
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Protocol
+from datetime import datetime
+from typing import NamedTuple, Protocol
 from uuid import UUID
 
 import msgspec
 import structlog
 from aiohttp import WSMsgType, web
 
+from engine.accounts.model import Actor, Standing
 from engine.asterisk.media import FRAME, MediaLine
 from engine.calls.call import Call
 from engine.calls.legs import CallerHungUp
 from engine.calls.listening import Listener, announced, talking
 from engine.calls.listening_client import TICKET_HEADER
-from engine.calls.listening_rules import OPENED_WITHIN, Ended, Mode, Ticket, Wish, may_listen
+from engine.calls.listening_rules import OPENED_WITHIN, Ended, Mode, Ticket, Wish, belongs_to_them, may_listen
 from engine.calls.live_door import answered, found, read_body
 from engine.calls.reception import Reception
 from engine.foundation.clock import Clock
-from engine.foundation.errors import DariError, NotFound
+from engine.foundation.errors import DariError, NotFound, TryLater
 from engine.foundation.tasks import Tasks
 
 log = structlog.get_logger(__name__)
@@ -38,11 +39,17 @@ _FRAMES_AHEAD = 25
 _FRAMES_A_SECOND = 50
 _WRITE_AGAIN = 2.0
 _MINUTE = 60.0
+_ASK_AGAIN = 5.0
+"""Seconds after which somebody who was forbidden to listen hears nothing more."""
 _TICKETS_AT_MOST = 1000
 
 
 class Journal(Protocol):
-    """Where it is written who listened."""
+    """Where it stands who may listen to an account's calls, and where it is written who did."""
+
+    async def standing(self, account: UUID | None) -> Standing | None: ...
+
+    async def actor(self, actor: Actor) -> Actor: ...
 
     async def asked(self, wish: Wish, call_id: UUID, account_id: UUID | None, refused: str | None = None) -> UUID: ...
 
@@ -72,6 +79,14 @@ class _Granted:
     entry: UUID
     wish: Wish
     call_id: UUID
+    until: datetime
+
+
+class _Box(NamedTuple):
+    """What somebody listens to, and until when at most."""
+
+    call: Call
+    wish: Wish
     until: datetime
 
 
@@ -129,22 +144,29 @@ class ListeningDoor:
         wish = await read_body(request, Wish)
         call = found(self._reception, wish.call)
         account = call.notes.arrival.account_id
+        owner = await self._journal.standing(account)
         try:
-            self._check(call, wish)
+            self._until(call, wish, owner)
         except DariError as error:
             await self._journal.asked(wish, call.id, account, refused=str(error))
             raise
         entry = await self._journal.asked(wish, call.id, account)
         return self._tickets.issue(entry, wish, call.id, self._clock.now())
 
-    def _check(self, call: Call, wish: Wish) -> None:
-        may_listen(
+    def _until(self, call: Call, wish: Wish, owner: Standing | None) -> datetime:
+        """Until when they may listen. Raises what refuses it."""
+        return may_listen(
             wish,
-            owner=call.notes.arrival.account_id,
+            owner,
             talking=talking(call) is not None,
             announced=announced(call),
             allowed=self._allowed,
+            now=self._clock.now(),
         )
+
+    async def _as_now(self, wish: Wish) -> Wish:
+        """The wish of somebody who may be less by now than when they came. Raises NotAllowed."""
+        return msgspec.structs.replace(wish, actor=await self._journal.actor(wish.actor))
 
     async def _sound(self, request: web.Request) -> web.WebSocketResponse:
         browser = web.WebSocketResponse(heartbeat=10.0, max_msg_size=65_536)
@@ -165,8 +187,8 @@ class ListeningDoor:
         try:
             granted = self._tickets.redeem(ticket, self._clock.now())
             call = found(self._reception, str(granted.call_id))
-            self._check(call, granted.wish)
-            until = self._clock.now() + timedelta(seconds=granted.wish.minutes * _MINUTE)
+            owner = await self._journal.standing(call.notes.arrival.account_id)
+            until = self._until(call, await self._as_now(granted.wish), owner)
             await self._journal.began(granted.entry, until)
         except DariError as error:
             await _tell(browser, Over("refused", str(error)))
@@ -176,7 +198,7 @@ class ListeningDoor:
         try:
             line = await listener.open()
             await _tell(browser, Live(granted.wish.mode, until))
-            ended = await self._until_over(browser, listener, line, granted.wish)
+            ended = await self._until_over(browser, listener, line, _Box(call, granted.wish, until))
         except CallerHungUp:
             ended = Ended.CALL_OVER
         except DariError as error:
@@ -190,22 +212,39 @@ class ListeningDoor:
             self._tasks.start("log", self._keep_writing_end(granted.entry, at, ended))
 
     async def _until_over(
-        self, browser: web.WebSocketResponse, listener: Listener, line: MediaLine, wish: Wish
+        self, browser: web.WebSocketResponse, listener: Listener, line: MediaLine, box: _Box
     ) -> Ended:
         """Brings sound both ways until the first of its ends."""
         tasks = Tasks("listener")
         ends = {
             tasks.start("talk", _until_talk_is_over(listener)): Ended.CALL_OVER,
             tasks.start("engine", _wait(self._stopping)): Ended.ENGINE_STOPPED,
-            tasks.start("time", asyncio.sleep(wish.minutes * _MINUTE)): Ended.TIME_OVER,
+            tasks.start("time", asyncio.sleep(self._time_box(box))): Ended.TIME_OVER,
+            tasks.start("leave", self._until_forbidden(box)): Ended.TAKEN_BACK,
             tasks.start("sound", _to_browser(line, browser)): Ended.SOUND_LOST,
-            tasks.start("browser", _from_browser(browser, line, heard=wish.mode is not Mode.LISTEN)): Ended.LEFT,
+            tasks.start("browser", _from_browser(browser, line, heard=box.wish.mode is not Mode.LISTEN)): Ended.LEFT,
         }
         try:
             done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             return next(how for task, how in ends.items() if task in done)
         finally:
             await tasks.close()
+
+    def _time_box(self, box: _Box) -> float:
+        """Seconds; a grant that ends before ends it too."""
+        return min(box.wish.minutes * _MINUTE, (box.until - self._clock.now()).total_seconds())
+
+    async def _until_forbidden(self, box: _Box) -> None:
+        """Until they may not hear this account's calls any more; while that cannot be asked the time box stands."""
+        while True:
+            await asyncio.sleep(_ASK_AGAIN)
+            try:
+                owner = await self._journal.standing(box.call.notes.arrival.account_id)
+                belongs_to_them(await self._as_now(box.wish), owner, self._clock.now())
+            except TryLater:
+                continue
+            except DariError:
+                return
 
     async def _wrote_end(self, entry: UUID, at: datetime, ended: Ended) -> bool:
         try:

@@ -7,10 +7,13 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from engine.accounts import bearer, grants
+from engine.accounts.model import Actor, Standing
 from engine.calls import store
 from engine.calls.listening_rules import Ended, Wish
 from engine.foundation.clock import Clock
 from engine.foundation.database import transaction
+from engine.foundation.errors import NotFound
 from engine.foundation.ids import new_id
 
 KEPT = timedelta(days=731)
@@ -23,6 +26,21 @@ class ListeningLog:
     def __init__(self, database: AsyncEngine, clock: Clock) -> None:
         self._database = database
         self._clock = clock
+
+    async def standing(self, account: UUID | None) -> Standing | None:
+        """The account with its running grants; None: there is none."""
+        if account is None:
+            return None
+        async with transaction(self._database) as connection:
+            try:
+                return await grants.standing(connection, account, self._clock.now())
+            except NotFound:
+                return None
+
+    async def actor(self, actor: Actor) -> Actor:
+        """As they are now. Raises NotAllowed when they may not come in any more."""
+        async with transaction(self._database) as connection:
+            return await bearer.again(connection, actor, self._clock.now())
 
     async def asked(self, wish: Wish, call_id: UUID, account_id: UUID | None, refused: str | None = None) -> UUID:
         """Somebody wants to listen, or was refused; the id of the entry."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import Enum
 from uuid import UUID
 
 import msgspec
 
+from engine.accounts.model import LOCAL_OPERATOR, Actor, Deed, Module, Standing
+from engine.accounts.permissions import check, check_on, granted_until
 from engine.foundation.errors import Conflict, Invalid, NotAllowed
 
 LONGEST_MINUTES = 60
@@ -34,6 +36,8 @@ class Ended(Enum):
     CALL_OVER = "call over"
     TIME_OVER = "time over"
     LEFT = "left"
+    TAKEN_BACK = "taken back"
+    """They may not listen any more: the grant was taken back, the function switched off, they themselves locked."""
     SOUND_LOST = "sound lost"
     """Asterisk's end of it is gone."""
     ENGINE_STOPPED = "engine stopped"
@@ -50,8 +54,8 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     mode: Mode = Mode.LISTEN
     minutes: int = 5
-    account_id: UUID | None = None
-    """The organisation that they belong to; None: the operator of this machine."""
+    actor: Actor = LOCAL_OPERATOR
+    """As whom they came in."""
 
 
 class Ticket(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,11 +67,13 @@ class Ticket(msgspec.Struct, frozen=True, kw_only=True):
     minutes: int
 
 
-def may_listen(wish: Wish, *, owner: UUID | None, talking: bool, announced: bool, allowed: Collection[Mode]) -> None:
-    """Returns when they may; the only place that decides it. Asked when a ticket is wanted, and when it is used.
+def may_listen(
+    wish: Wish, owner: Standing | None, *, talking: bool, announced: bool, allowed: Collection[Mode], now: datetime
+) -> datetime:
+    """Until when they may listen at most; asked when a ticket is wanted, and when it is used.
 
     `owner` is the account that the number called belongs to, `talking` whether the two are connected, `announced`
-    whether both of them heard the notice before. Raises Invalid, NotAllowed or Conflict.
+    whether both of them heard the notice before. Raises NotFound, Invalid, NotAllowed or Conflict.
     """
     if not wish.reason.strip():
         raise Invalid("reason: nobody listens without one; say why")
@@ -77,8 +83,7 @@ def may_listen(wish: Wish, *, owner: UUID | None, talking: bool, announced: bool
         raise Invalid(f"reason and who have at most {_LONGEST_TEXT} characters")
     if not 1 <= wish.minutes <= LONGEST_MINUTES:
         raise Invalid(f"minutes: {wish.minutes} must be 1 to {LONGEST_MINUTES}")
-    if owner is None or wish.account_id not in (None, owner):
-        raise NotAllowed(f"call {wish.call}: only the called party's organisation may listen to it")
+    ends = belongs_to_them(wish, owner, now)
     if wish.mode not in allowed:
         raise NotAllowed(f"{wish.mode.value}: not allowed here; DARI_LISTENING names what is")
     if not talking:
@@ -88,3 +93,21 @@ def may_listen(wish: Wish, *, owner: UUID | None, talking: bool, announced: bool
             f"call {wish.call}: its parties did not both hear the recording notice, so nobody may listen; "
             "set the number's recording to always or on-key"
         )
+    return min(ends, now + timedelta(minutes=wish.minutes))
+
+
+def belongs_to_them(wish: Wish, owner: Standing | None, now: datetime) -> datetime:
+    """Until when at most they may hear this account's calls; asked again while they listen.
+
+    Only the called party's own users and its auditor, or an account above it to which it gave a grant that runs.
+    Raises NotFound, NotAllowed or Invalid.
+    """
+    if owner is None:
+        raise NotAllowed(
+            f"call {wish.call}: its number belongs to nobody; only the called party's organisation listens"
+        )
+    actor = msgspec.structs.replace(wish.actor, reason=wish.reason)
+    place = owner.account.place
+    check(actor, Deed.LISTEN_LIVE, place, grants=owner.grants, now=now, what=f"call {wish.call}")
+    check_on(owner.account, Module.LISTENING)
+    return granted_until(actor, place, owner.grants, now) or now + timedelta(minutes=LONGEST_MINUTES)

@@ -1,4 +1,4 @@
-"""`dari account`: what all numbers of an account have in common."""
+"""`dari account`: the tree of accounts, what all numbers of one have in common, who hears its calls, who joins."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import typer
 from rich.text import Text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from engine.accounts.book import accounts
+from engine.accounts.book import account_called, accounts
 from engine.accounts.model import Account
+from engine.cli import account_grants, account_signup, account_tree
 from engine.cli.calendar import shown_closed_day
 from engine.cli.database import in_transaction
 from engine.cli.limits import LimitOptions
@@ -18,7 +19,7 @@ from engine.cli.options import with_options
 from engine.cli.printing import Column, print_json, print_table
 from engine.cli.wording import limits_words
 from engine.events.call_log import printable
-from engine.foundation.errors import Invalid, NotFound
+from engine.foundation.errors import Invalid
 from engine.routing import book
 from engine.routing.model import AccountRouting
 from engine.settings import read_settings
@@ -26,7 +27,7 @@ from engine.settings import read_settings
 app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Set what all numbers of an account have in common: time zone and limits.",
+    help="Open accounts and arrange them, set what their numbers have in common, let others listen, review sign-ups.",
 )
 
 AccountName = Annotated[str, typer.Option("--account", metavar="NAME", help="Whose.")]
@@ -68,11 +69,8 @@ def set_(
 
 
 async def account_of(rows: AsyncConnection, name: str) -> UUID:
-    """The account of that name. Raises NotFound."""
-    for account in await accounts(rows):
-        if account.name == name.strip():
-            return account.id
-    raise NotFound(f"account {name!r}: there is none of that name; `dari account list` shows those that are")
+    """The account of that name. Raises NotFound, or Conflict when several have it."""
+    return (await account_called(rows, name)).id
 
 
 async def _listed(rows: AsyncConnection) -> list[tuple[Account, AccountRouting]]:
@@ -109,3 +107,7 @@ def _row(account: Account, routing: AccountRouting) -> list[Text]:
         Text(", ".join(map(shown_closed_day, routing.closed_days)) or "-"),
         Text(groups or "-"),
     ]
+
+
+for _part in (account_tree, account_grants, account_signup):
+    app.registered_commands += _part.app.registered_commands

@@ -27,6 +27,10 @@ async def shop() -> AsyncIterator[RunningShop]:
 async def test_link_is_heard_once_and_written_down(shop: RunningShop) -> None:
     caller, target = await shop.connected_call(FROM, NUMBER, TARGET)
     (live,) = await shop.objects("call", "list")
+    code, _, errors = await shop.home.run("listen", live["call_id"], "--reason", "a complaint")
+    assert code == 1
+    assert "listening grant" in errors
+    await shop.dari("account", "grant", "main", "--days", "1", "--reason", "training", "--evidence", "form of today")
     (link,) = await shop.objects("listen", live["call_id"][-8:], "--reason", "a complaint", "--minutes", "2")
     assert (link["call_id"], link["mode"], link["minutes"]) == (live["call_id"], "listen", 2)
     address = urlsplit(link["url"])
@@ -51,6 +55,7 @@ async def test_link_is_heard_once_and_written_down(shop: RunningShop) -> None:
 async def test_talk_that_was_not_announced_is_refused_in_one_sentence(shop: RunningShop) -> None:
     caller, target = await shop.connected_call(FROM, PLAIN, PLAIN_TARGET)
     (live,) = await shop.objects("call", "list")
+    await shop.dari("account", "grant", "plain", "--days", "1", "--reason", "training", "--evidence", "form of today")
     code, output, errors = await shop.home.run("listen", live["call_id"], "--reason", "a complaint")
     assert (code, output) == (1, "")
     assert "did not both hear the recording notice" in errors

@@ -195,6 +195,47 @@ async def test_time_box_ends_the_listening_and_not_the_call(
         await eventually(lambda: post.journal.told() == ["asked", "began", "ended: time over"])
 
 
+async def test_leave_that_is_taken_back_ends_the_listening_and_not_the_call(
+    rig: Rig, carrier: Carrier, post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listening_door, "_ASK_AGAIN", 0.05)
+    async with talk(rig, carrier) as live, post.listening(live.call.id) as ear:
+        await until_heard(ear, "caller", "shop")
+        post.journal.away = True
+        await eventually(lambda: post.journal.asked_while_away >= 3)
+        assert ear.states[-1]["state"] == "live"
+        post.journal.away, post.journal.granted = False, False
+        assert (await ear.over())["why"] == "taken back"
+        await until_nobody_listens(rig, live)
+        assert not live.caller.is_over
+        await eventually(lambda: post.journal.told() == ["asked", "began", "ended: taken back"])
+        with pytest.raises(NotAllowed, match="grant"):
+            await post.ticket(live.call.id)
+        assert post.journal.told()[-1].startswith("refused: listen live")
+
+
+async def test_who_is_locked_while_they_listen_hears_no_more(
+    rig: Rig, carrier: Carrier, post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listening_door, "_ASK_AGAIN", 0.05)
+    async with talk(rig, carrier) as live, post.listening(live.call.id) as ear:
+        await until_heard(ear, "caller", "shop")
+        late = await post.ticket(live.call.id)
+        post.journal.known = False
+        assert (await ear.over())["why"] == "taken back"
+        assert not live.caller.is_over
+        async with post.open(late) as again:
+            assert (await again.over())["why"] == "refused"
+
+
+async def test_ticket_is_worth_nothing_once_the_leave_is_taken_back(rig: Rig, carrier: Carrier, post: Post) -> None:
+    async with talk(rig, carrier) as live:
+        ticket = await post.ticket(live.call.id)
+        post.journal.granted = False
+        async with post.open(ticket) as ear:
+            assert (await ear.over())["why"] == "refused"
+
+
 async def test_lost_sound_ends_the_listening_and_not_the_call(rig: Rig, carrier: Carrier, post: Post) -> None:
     async with talk(rig, carrier) as live, post.listening(live.call.id) as ear:
         await until_heard(ear, "caller", "shop")
