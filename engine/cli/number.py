@@ -14,18 +14,21 @@ from rich.text import Text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine.accounts.book import account_named, accounts, register_sender
+from engine.cli import number_life, number_transfer
 from engine.cli.calendar import shown_closed_day
 from engine.cli.database import in_transaction
 from engine.cli.limits import LimitOptions
+from engine.cli.number_choice import choose
 from engine.cli.options import with_options
 from engine.cli.printing import Column, console, or_dash, print_json, print_table, table
 from engine.cli.rules_table import checked_against, print_findings, rules_table
+from engine.cli.this_machine import operator
 from engine.cli.treatment import TreatmentOptions, check_one_of, named_only, takes_in
 from engine.cli.wording import limits_words, sound_words, treatment_words
 from engine.events.call_log import printable
 from engine.foundation.errors import Invalid
 from engine.foundation.phone_number import parse, written
-from engine.numbers import inventory
+from engine.numbers import inventory, life
 from engine.numbers.inventory import NumberChange
 from engine.numbers.model import ServiceNumber
 from engine.numbers.rules import checked, kind_of, without
@@ -38,6 +41,7 @@ from engine.settings import read_settings
 app = typer.Typer(
     add_completion=False, pretty_exceptions_enable=False, help="Put numbers into service and change what they do."
 )
+app.command()(choose)
 
 Number = Annotated[str, typer.Argument(metavar="NUMBER", help="As people write it: 0507-1234-5678.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object per line.")]
@@ -125,7 +129,7 @@ def add(
             await register_sender(rows, owner.id, wanted.sender, message.sender_evidence)
         treatment = options.treatment(await takes_in(rows, owner.id))
         new = msgspec.structs.replace(wanted, account_id=owner.id, treatment=treatment)
-        return await inventory.add(rows, new), await book.check_rules(rows, parsed, checked_against())
+        return await book.put_into_service(rows, operator(), new, checked_against())
 
     _tell("in service", *in_transaction(read_settings(), deed))
 
@@ -169,16 +173,21 @@ def set_(
         checked(inventory.changed(found, whole))  # before any file is taken in
         treatment = options.treatment(await takes_in(rows, found.account_id))
         whole = msgspec.structs.replace(whole, treatment=treatment)
-        return await book.change_number(rows, parsed, whole, checked_against())
+        return await book.change_number(rows, operator(), parsed, whole, checked_against())
 
     _tell("changed", *in_transaction(read_settings(), deed))
 
 
 @app.command()
 def remove(number: Number) -> None:
-    """Take a number out of service: its callers hear that it does not exist."""
+    """Take a number out of service: its callers hear that it does not exist. The same as release."""
     parsed = parse(number)
-    in_transaction(read_settings(), lambda rows: inventory.remove(rows, parsed))
+
+    async def deed(rows: AsyncConnection) -> None:
+        await inventory.find(rows, parsed)
+        await life.release(rows, operator(), parsed, datetime.now(UTC), number_life.standing_terms())
+
+    in_transaction(read_settings(), deed)
     typer.echo(f"number {written(parsed)} out of service")
 
 
@@ -237,6 +246,7 @@ def _print_everything(line: Line, owner: str) -> None:
         "number": f"{written(number.number)} ({number.kind.value})",
         "account": f"{printable(owner)} ({line.account.zone}), limits {limits_words(line.account.limits)}",
         "target": written(number.target),
+        **({"suspended": f"all callers hear {number.suspended}"} if number.suspended else {}),
         **treatment_words(number.treatment),
         "limits": limits_words(number.limits),
         "closed days": ", ".join(closed) or "none",
@@ -292,3 +302,7 @@ def _tell(deed: str, number: ServiceNumber, findings: tuple[Finding, ...]) -> No
     rung = ", ".join(written(target.number) for target in targets) if targets else written(number.target)
     typer.echo(f"number {written(number.number)} {deed}: rings {rung}")
     print_findings(findings)
+
+
+app.registered_commands += number_life.app.registered_commands
+app.add_typer(number_transfer.app, name="transfer")

@@ -38,3 +38,5 @@ class ServiceNumber(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     repeat_window_days: int = 7
     """A recipient gets at most one message of this account in so many days; 0: no limit."""
     min_talk_seconds: int = 10
+    suspended: str | None = None
+    """The announcement that all its callers hear while it is suspended; None: its calls are forwarded."""

@@ -118,6 +118,14 @@ def texts_of(treatment: Treatment) -> list[str]:
     return [*texts, treatment.consent.text] if treatment.consent else texts
 
 
+def rings_mobiles(number: ServiceNumber) -> bool:
+    """Whether it may ring a mobile telephone by its own settings."""
+    said = number.treatment
+    targets = [number.target, *(target.number for target in said.targets or ())]
+    targets += [target.number for link in said.fallbacks or () for target in link.targets]
+    return any(classify(target) is NumberClass.MOBILE for target in targets)
+
+
 def check_limits(limits: Limits) -> None:
     """Raises Invalid for limits that cannot be."""
     for field, named in _LIMITS.items():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
 import msgspec
 
@@ -58,16 +59,18 @@ def prompts_of(said: Treatment) -> list[str]:
     return list(dict.fromkeys(name for sound in sounds_of(said) if (name := named_prompt(sound)) is not None))
 
 
+def played_sound(sound: str, prompts: Mapping[str, str]) -> str:
+    """What is played for a sound that may be a prompt: `prompts` by name."""
+    name = named_prompt(sound)
+    return sound if name is None else prompts.get(name, NOT_THERE)
+
+
 def with_sounds(said: Treatment, prompts: Mapping[str, str]) -> Treatment:
     """The treatment with the sound of each prompt in its place: `prompts` by name. Itself when it names none."""
     if not prompts_of(said):
         return said
 
-    def played(sound: str) -> str:
-        name = named_prompt(sound)
-        return sound if name is None else prompts.get(name, NOT_THERE)
-
-    return _with_each(said, played)
+    return _with_each(said, partial(played_sound, prompts=prompts))
 
 
 def _with_each(said: Treatment, played: Callable[[str], str]) -> Treatment:

@@ -18,7 +18,7 @@ from engine.numbers.treatment import Limits, Treatment
 _JSON = ("treatment", "limits")
 _NAMES = (
     *("number", "kind", "account_id", "target", *_JSON),
-    *("callback", "sender", "repeat_window_days", "min_talk_seconds"),
+    *("callback", "sender", "repeat_window_days", "min_talk_seconds", "suspended"),
 )
 _VALUE = {name: f"CAST(:{name} AS jsonb)" if name in _JSON else f":{name}" for name in _NAMES}
 
@@ -35,6 +35,7 @@ _INSERT = text(f"""
     INSERT INTO numbers ({", ".join(_NAMES)}) VALUES ({", ".join(_VALUE.values())}) ON CONFLICT (number) DO NOTHING
 """)  # noqa: S608
 _UPDATE = text(f"UPDATE numbers SET {_CHANGES}, updated_at = now() WHERE number = :number")  # noqa: S608
+_SET_SUSPENDED = text("UPDATE numbers SET suspended = :suspended, updated_at = now() WHERE number = :number")
 _DELETE = text("DELETE FROM numbers WHERE number = :number")
 
 _ROWS_AT_ONCE = 1000  # some milliseconds of work: calls go on in between
@@ -74,6 +75,11 @@ async def update(connection: AsyncConnection, number: ServiceNumber) -> None:
     await connection.execute(_UPDATE, _fields(number))
 
 
+async def set_suspended(connection: AsyncConnection, number: PhoneNumber, announcement: str | None) -> bool:
+    """False when there is none."""
+    return bool((await connection.execute(_SET_SUSPENDED, {"number": number, "suspended": announcement})).rowcount)
+
+
 async def delete(connection: AsyncConnection, number: PhoneNumber) -> bool:
     """False when there is none."""
     return bool((await connection.execute(_DELETE, {"number": number})).rowcount)
@@ -109,4 +115,5 @@ def _number(row: Sequence[Any], account: UUID | None = None) -> ServiceNumber:
         sender=row[7],
         repeat_window_days=row[8],
         min_talk_seconds=row[9],
+        suspended=row[10],
     )

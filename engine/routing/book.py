@@ -16,9 +16,11 @@ import msgspec
 from msgspec import UNSET, UnsetType
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from engine.accounts.model import Actor
 from engine.foundation.errors import Conflict, Invalid, NotFound
 from engine.foundation.phone_number import PhoneNumber, written
-from engine.numbers.inventory import NumberChange, change, find, find_locked, in_service, listing
+from engine.numbers import life
+from engine.numbers.inventory import NumberChange, find, find_locked, in_service, listing
 from engine.numbers.model import ServiceNumber
 from engine.numbers.rules import check_limits, checked_treatment, laid_over, texts_of, without
 from engine.numbers.sound_names import prompts_of, with_sounds
@@ -170,21 +172,38 @@ async def replace_rules(
     return await _change_rules(connection, number, against, lambda _: wanted)
 
 
-async def change_number(
-    connection: AsyncConnection, number: PhoneNumber, wanted: NumberChange, against: Against
+async def put_into_service(
+    connection: AsyncConnection, actor: Actor, wanted: ServiceNumber, against: Against
 ) -> tuple[ServiceNumber, tuple[Finding, ...]]:
-    """Changes what a number does; the number as it is then, and what is odd about it that was not before.
+    """As `life.put_into_service`; the number as it is kept, and what is odd about it.
 
-    Raises NotFound, NotAllowed or Invalid, also for a prompt that the account does not have.
+    Raises Invalid also for a prompt that the account does not have.
+    """
+    kept = await life.put_into_service(connection, actor, wanted, against.now)
+    findings = await check_rules(connection, kept.number, against)
+    _refuse_missing_prompts(findings)
+    return kept, findings
+
+
+async def change_number(
+    connection: AsyncConnection, actor: Actor, number: PhoneNumber, wanted: NumberChange, against: Against
+) -> tuple[ServiceNumber, tuple[Finding, ...]]:
+    """As `life.change`; the number as it is then, and what is odd about it that was not before.
+
+    Raises Invalid also for a prompt that the account does not have.
     """
     before = await _line(connection, await find_locked(connection, number))
-    changed = await change(connection, number, wanted)
+    changed = await life.change(connection, actor, number, wanted, against.now)
     known = _findings(before, against)
     new = tuple(one for one in _findings(dataclasses.replace(before, number=changed), against) if one not in known)
-    for one in new:
+    _refuse_missing_prompts(new)
+    return changed, new
+
+
+def _refuse_missing_prompts(findings: Iterable[Finding]) -> None:
+    for one in findings:
         if one.oddity is Oddity.NO_SUCH_PROMPT:
             raise Invalid(one.sentence)
-    return changed, new
 
 
 async def remove_prompt(connection: AsyncConnection, account_id: UUID, name: str) -> None:
@@ -197,14 +216,15 @@ async def remove_prompt(connection: AsyncConnection, account_id: UUID, name: str
 
 
 async def treatments(connection: AsyncConnection) -> AsyncIterator[Treatment]:
-    """Every treatment that a number or a rule has, with the sounds that its prompts are now."""
+    """Every treatment that a number, suspended or not, or a rule has, with the sounds that its prompts are now."""
     prompts = await library.played_by_account(connection)
     of_number: dict[PhoneNumber, dict[str, str]] = {}
     async for numbers in in_service(connection):
         for number in numbers:
             if number.account_id in prompts:
                 of_number[number.number] = prompts[number.account_id]
-            yield with_sounds(number.treatment, prompts.get(number.account_id, {}))
+            for said in _treatments_of(number):
+                yield with_sounds(said, prompts.get(number.account_id, {}))
     async for parts in store.all_rules(connection):
         for owner, rules in parts:
             for rule in rules:
@@ -334,9 +354,16 @@ async def _numbers_playing(connection: AsyncConnection, account_id: UUID, prompt
         for number, found in numbers.items()
         if any(
             prompt in prompts_of(said)
-            for said in (found.treatment, *(rule.treatment for rule in ruled.get(number, ())))
+            for said in (*_treatments_of(found), *(rule.treatment for rule in ruled.get(number, ())))
         )
     ]
+
+
+def _treatments_of(number: ServiceNumber) -> Iterable[Treatment]:
+    """Its own, and what its callers hear while it is suspended."""
+    yield number.treatment
+    if number.suspended is not None:
+        yield Treatment(announcement=number.suspended)
 
 
 async def _change_rules(

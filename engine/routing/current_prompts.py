@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import msgspec
 
-from engine.numbers.sound_names import with_sounds
+from engine.numbers.model import ServiceNumber
+from engine.numbers.sound_names import played_sound, with_sounds
 from engine.routing.model import AccountRouting, Line, Rule
 
 
@@ -18,11 +19,19 @@ def with_prompts(account: AccountRouting, prompts: dict[str, str] | None) -> Acc
 def with_current_prompts(line: Line) -> Line:
     """The line itself when it names no prompt."""
     prompts = line.account.prompts
-    treatment = with_sounds(line.number.treatment, prompts)
+    number = _number_with_sounds(line.number, prompts)
     rules = tuple(_with_sounds(rule, prompts) for rule in line.rules)
-    if treatment is line.number.treatment and all(new is old for new, old in zip(rules, line.rules, strict=True)):
+    if number is line.number and all(new is old for new, old in zip(rules, line.rules, strict=True)):
         return line
-    return replace(line, number=msgspec.structs.replace(line.number, treatment=treatment), rules=rules)
+    return replace(line, number=number, rules=rules)
+
+
+def _number_with_sounds(number: ServiceNumber, prompts: dict[str, str]) -> ServiceNumber:
+    treatment = with_sounds(number.treatment, prompts)
+    suspended = None if number.suspended is None else played_sound(number.suspended, prompts)
+    if treatment is number.treatment and suspended == number.suspended:
+        return number
+    return msgspec.structs.replace(number, treatment=treatment, suspended=suspended)
 
 
 def _with_sounds(rule: Rule, prompts: dict[str, str]) -> Rule:

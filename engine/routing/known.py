@@ -93,6 +93,7 @@ class _KeptNumber(msgspec.Struct, frozen=True, array_like=True, gc=False):
     sender: PhoneNumber | None
     repeat_window_days: int
     min_talk_seconds: int
+    suspended: str | None = None
 
 
 class RoutingPart(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -155,6 +156,7 @@ class _Decoders:
             sender=kept.sender,
             repeat_window_days=kept.repeat_window_days,
             min_talk_seconds=kept.min_talk_seconds,
+            suspended=kept.suspended,
         )
 
 
@@ -176,6 +178,7 @@ def _parts(known: Known) -> Iterator[RoutingPart]:
             sender=number.sender,
             repeat_window_days=number.repeat_window_days,
             min_talk_seconds=number.min_talk_seconds,
+            suspended=number.suspended,
         )
         yield RoutingPart(
             number=kept,

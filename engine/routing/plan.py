@@ -4,12 +4,13 @@ The order of decisions, the same for every call:
 
 1. Nobody has the number: the announcement says so.
 2. The caller is in the account's group `blocked`: turned away, and no rule is asked.
-3. The number's rules are asked in their order. For each setting the first enabled rule decides that holds and says it;
+3. The number is suspended: the announcement says so, whatever its rules say.
+4. The number's rules are asked in their order. For each setting the first enabled rule decides that holds and says it;
    what no rule says, the number's standing treatment says, and what that leaves unsaid, the system's defaults.
-4. An announcement (closed, on holiday) is heard instead of ringing anybody.
-5. More calls than the number or its account may have: the targets are left out, the chain after them is asked.
-6. The targets ring in the order set. Whoever may not be dialled is left out; nobody is left: not forwardable.
-7. Then the fallbacks, each by how the last attempt failed, without promises of a text message to callers who can get
+5. An announcement (closed, on holiday) is heard instead of ringing anybody.
+6. More calls than the number or its account may have: the targets are left out, the chain after them is asked.
+7. The targets ring in the order set. Whoever may not be dialled is left out; nobody is left: not forwardable.
+8. Then the fallbacks, each by how the last attempt failed, without promises of a text message to callers who can get
    none (withheld, no mobile), who are not offered one either; then the busy sounds for a caller whom they leave busy. A
    caller over a limit is told so; after any other failure there is the bare SIP answer alone.
 """
@@ -55,6 +56,8 @@ def plan(
     account_id = line.number.account_id
     if caller is not None and caller in line.account.groups.get(BLOCKED, ()):
         return Announce(BLOCKED_SOUND, Result.BLOCKED, account_id)
+    if line.number.suspended is not None:
+        return Announce(line.number.suspended, Result.NOT_IN_SERVICE, account_id)
     call = situation(line, caller, instant.astimezone(UTC), history)
     treatment, asked = laid_over(line, call)
     if treatment.announcement:

@@ -170,6 +170,9 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     """Where the settings were read."""
     in_service: bool
+    """Whether somebody has the number; one that is suspended is somebody's too."""
+    suspended: bool
+    """All its callers hear `announcement`."""
     label: str | None
     """Where calls to the number come from."""
     past_known: bool
@@ -215,6 +218,7 @@ def explain(
         zone=zone,
         source=source,
         in_service=line is not None,
+        suspended=line is not None and line.number.suspended is not None,
         label=line.number.treatment.label if line else None,
         past_known=history.known,
         past_calls=len(history.calls),

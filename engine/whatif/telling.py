@@ -102,6 +102,8 @@ def heard_section(timeline: Iterable[Moment]) -> Section:
 def _rules(told: Explanation) -> Iterable[Said]:
     if not told.in_service:
         yield Said("", "not in service", "nobody has this number", Tone.PITY)
+    elif told.suspended:
+        yield Said("", "suspended", "all callers hear its announcement, whatever its rules say", Tone.PITY)
     elif not told.rules:
         yield Said("", "none", "the number's standing settings decide everything", Tone.DIM)
     for rule in told.rules:

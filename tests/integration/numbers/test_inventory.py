@@ -108,7 +108,7 @@ async def test_a_refused_number_leaves_nothing_of_the_same_transaction(database:
             await add(connection, number_of(account.id, number=OTHER, target=PhoneNumber("112")))
     async with transaction(database) as connection:
         assert await listing(connection) == []
-        assert await connection.scalar(text("SELECT count(*) FROM accounts")) == 0
+        assert await connection.scalar(text("SELECT count(*) FROM accounts WHERE name = 'new'")) == 0
 
 
 async def test_a_sender_that_the_account_has_not_registered_is_refused(database: AsyncEngine) -> None:

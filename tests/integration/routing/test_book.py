@@ -13,6 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from engine.accounts.model import LOCAL_OPERATOR
 from engine.foundation.database import transaction
 from engine.foundation.errors import Conflict, DariError, Invalid, NotAllowed, NotFound
 from engine.foundation.phone_number import PhoneNumber
@@ -282,10 +283,10 @@ async def test_a_prompt_that_the_account_does_not_have_is_refused(
         await added(database, rule("tune", said))
     with pytest.raises(Invalid, match="number: the account has no prompt '인사말'"):
         async with transaction(database) as connection:
-            await book.change_number(connection, VIRTUAL, NumberChange(treatment=said), AGAINST)
+            await book.change_number(connection, LOCAL_OPERATOR, VIRTUAL, NumberChange(treatment=said), AGAINST)
     sound = await made(database, shop, tmp_path)
     async with transaction(database) as connection:
-        await book.change_number(connection, VIRTUAL, NumberChange(treatment=said), AGAINST)
+        await book.change_number(connection, LOCAL_OPERATOR, VIRTUAL, NumberChange(treatment=said), AGAINST)
         assert (await book.line(connection, VIRTUAL)).number.treatment.ringback == (sound,)
         played = [treatment.ringback async for treatment in book.treatments(connection)]
         assert played == [(sound,)], "what is swept goes by what calls hear"
@@ -295,8 +296,10 @@ async def test_a_prompt_that_the_account_does_not_have_is_refused(
 async def test_a_changed_number_tells_only_what_is_newly_odd(database: AsyncEngine) -> None:
     odd = NumberChange(treatment=Treatment(whisper=Whisper(text="{label} 전화")))
     async with transaction(database) as connection:
-        _, first = await book.change_number(connection, VIRTUAL, odd, AGAINST)
-        changed, second = await book.change_number(connection, VIRTUAL, NumberChange(treatment=ACCEPT), AGAINST)
+        _, first = await book.change_number(connection, LOCAL_OPERATOR, VIRTUAL, odd, AGAINST)
+        changed, second = await book.change_number(
+            connection, LOCAL_OPERATOR, VIRTUAL, NumberChange(treatment=ACCEPT), AGAINST
+        )
         assert await book.check_rules(connection, VIRTUAL, AGAINST) == first
     assert [finding.oddity for finding in first] == [Oddity.FACT_MISSING]
     assert (changed.treatment.accept, second) == (True, ())

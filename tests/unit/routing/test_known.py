@@ -27,6 +27,7 @@ NUMBER = ServiceNumber(
     sender=PhoneNumber("0311234567"),
     repeat_window_days=3,
     min_talk_seconds=5,
+    suspended="prompt:인사말",
 )
 NIGHT = Rule(
     name="night",
