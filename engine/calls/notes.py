@@ -131,6 +131,7 @@ class Notes:
                 caller=self.arrival.caller,
                 target=target or self.target,
                 detail=detail,
+                account_id=self.arrival.account_id,
             )
         )
 

@@ -1,6 +1,6 @@
-"""Brings call records from the spool into the database: record, event and job in one transaction.
+"""Brings call records from the spool into the database: record, events and jobs in one transaction.
 
-Whatever is tried again was harmless the first time: only records that are new bring an event and a job.
+Whatever is tried again was harmless the first time: only records that are new bring events and jobs.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 
 import asyncpg
@@ -18,13 +18,15 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.cdr import store
-from engine.cdr.model import CallRecord
+from engine.cdr.model import CallRecord, Result
 from engine.cdr.spool import Spool
+from engine.cdr.told import events_of
 from engine.events import outbox
-from engine.events.outbox import Event
 from engine.foundation.database import transaction
 from engine.foundation.errors import DariError, TryLater
+from engine.foundation.phone_number import PhoneNumber
 from engine.jobs.queue import Wanted, enqueue_all
+from engine.numbers.quarantine import count_strays
 
 CALL_ENDED = "call_ended"
 """The job that follows every call. Its payload is the call's id as text."""
@@ -40,7 +42,6 @@ _FIRST_WAIT, _LONGEST_WAIT = 0.1, 5.0
 
 # SQLSTATE classes that condemn the data, not the database: data exception, integrity violation.
 _BAD_DATA = ("22", "23")
-_NOT_IN_EVENT = frozenset({"node", "sip_call_id", "number_sent", "caller_sent", "legs", "steps"})
 
 log = structlog.get_logger(__name__)
 
@@ -95,8 +96,9 @@ class Drain:
         async with transaction(self._database) as connection:
             new_ids = await store.insert(connection, records, self._months)
             new = [record for record in records if record.call_id in new_ids]
-            await outbox.append(connection, [_ended(record) for record in new])
+            await outbox.append(connection, [event for record in new for event in events_of(record)])
             await enqueue_all(connection, [job for record in new for job in _jobs(record)])
+            await count_strays(connection, _to_nobody(new))
         self._months |= store.months_of(records)  # only now: the transaction was not undone
 
     def _refuse(self, record: CallRecord, reason: str) -> None:
@@ -125,15 +127,13 @@ class Drain:
         self._wait = _FIRST_WAIT
 
 
-def _ended(record: CallRecord) -> Event:
-    body: dict[str, object] = msgspec.to_builtins(record)
-    return Event(
-        kind="call.ended",
-        account_id=record.account_id,
-        call_id=record.call_id,
-        at=record.ended_at,
-        body={name: value for name, value in body.items() if name not in _NOT_IN_EVENT},
-    )
+def _to_nobody(records: Sequence[CallRecord]) -> list[tuple[PhoneNumber, datetime]]:
+    """Calls to numbers that nobody has: the stray ones among them (X8)."""
+    return [
+        (record.number, record.arrived_at)
+        for record in records
+        if record.number is not None and record.account_id is None and record.result is Result.NOT_IN_SERVICE
+    ]
 
 
 def _jobs(record: CallRecord) -> list[Wanted]:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Text, Uuid, any_, cast, func, or_, select
+from sqlalchemy import ColumnElement, Text, Uuid, any_, cast, column, func, or_, select, table, tuple_
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine.cdr.model import CallRecord, Direction, Result
 from engine.cdr.store import calls, from_row, get
 from engine.foundation.errors import Conflict, Invalid, NotFound
+from engine.foundation.ids import instant_of
 from engine.foundation.phone_number import PhoneNumber
+
+_accounts = table("accounts", column("id", Uuid), column("path", ARRAY(Uuid)))
 
 TURNED_AWAY = (Result.OVER_LIMIT, Result.CLOSED, Result.BLOCKED, Result.NOT_FORWARDABLE)
 """What calls end as that rang nobody by decision: they count for no limit."""
@@ -34,6 +39,83 @@ async def recent(
     if since is not None:
         query = query.where(calls.c.arrived_at >= since)
     return [from_row(row) for row in (await connection.execute(query)).mappings()]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """Which calls are looked for; None: whichever."""
+
+    under: UUID | None = None
+    """Of this account and all below it."""
+    account: UUID | None = None
+    """Of this very account."""
+    number: PhoneNumber | None = None
+    caller: PhoneNumber | None = None
+    result: Result | None = None
+    direction: Direction | None = None
+    since: datetime | None = None
+    """Arrived at this instant or later."""
+    until: datetime | None = None
+    """Arrived before it."""
+
+
+class CallPlace(NamedTuple):
+    """Where a call stands among all: they are in the order of their arrival."""
+
+    arrived_at: datetime
+    call_id: UUID
+
+
+async def page(
+    connection: AsyncConnection, wanted: Wanted, *, before: CallPlace | None = None, limit: int
+) -> list[CallRecord]:
+    """The newest such calls first, `limit` at most, that stand before that place; None: from the newest on."""
+    query = select(calls).order_by(calls.c.arrived_at.desc(), calls.c.call_id.desc()).limit(limit)
+    if before is not None:
+        query = query.where(tuple_(calls.c.arrived_at, calls.c.call_id) < tuple_(*before))
+    query = query.where(*_conditions(wanted))
+    return [from_row(row) for row in (await connection.execute(query)).mappings()]
+
+
+async def of_ids(connection: AsyncConnection, call_ids: Collection[UUID]) -> dict[UUID, CallRecord]:
+    """The records of these calls, by id; those that are kept no more are left out."""
+    if not call_ids:
+        return {}
+    places = tuple_(calls.c.arrived_at, calls.c.call_id).in_([(instant_of(call_id), call_id) for call_id in call_ids])
+    rows = (await connection.execute(select(calls).where(places))).mappings()
+    return {record.call_id: record for record in map(from_row, rows)}
+
+
+def is_wanted(record: CallRecord, wanted: Wanted) -> bool:
+    """Whether a record is of those looked for, apart from whose it is."""
+    return (
+        wanted.number in (None, record.number)
+        and wanted.caller in (None, record.caller)
+        and wanted.result in (None, record.result)
+        and wanted.direction in (None, record.direction)
+        and (wanted.since is None or record.arrived_at >= wanted.since)
+        and (wanted.until is None or record.arrived_at < wanted.until)
+    )
+
+
+def _conditions(wanted: Wanted) -> Iterator[ColumnElement[bool]]:
+    if wanted.under is not None:
+        below = _accounts.c.path.contains(cast([wanted.under], ARRAY(Uuid)))
+        yield select(_accounts.c.id).where(_accounts.c.id == calls.c.account_id, below).exists()
+    if wanted.account is not None:
+        yield calls.c.account_id == wanted.account
+    if wanted.number is not None:
+        yield calls.c.number == wanted.number
+    if wanted.caller is not None:
+        yield calls.c.caller == wanted.caller
+    if wanted.result is not None:
+        yield calls.c.result == wanted.result.value
+    if wanted.direction is not None:
+        yield calls.c.direction == wanted.direction.value
+    if wanted.since is not None:
+        yield calls.c.arrived_at >= wanted.since
+    if wanted.until is not None:
+        yield calls.c.arrived_at < wanted.until
 
 
 class Outcome(NamedTuple):

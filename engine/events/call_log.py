@@ -9,6 +9,7 @@ import errno
 import os
 import time
 import unicodedata
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from enum import Enum
 from pathlib import Path
@@ -73,6 +74,8 @@ class CallEvent(msgspec.Struct, frozen=True, kw_only=True):
     caller: PhoneNumber | None = None
     target: PhoneNumber | None = None
     detail: str = ""
+    account_id: UUID | None = None
+    """Whose number was called, while the engine has the call."""
 
 
 def short_id(call_id: UUID) -> str:
@@ -135,9 +138,19 @@ class CallLog:
     written is counted in `lost`.
     """
 
-    def __init__(self, folder: Path, name: str, *, mask: bool, max_bytes: int, files: int) -> None:
-        """`files` rotated ones are kept of each: NAME.log.1 is the youngest."""
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        *,
+        mask: bool,
+        max_bytes: int,
+        files: int,
+        tell: Callable[[CallEvent], None] | None = None,
+    ) -> None:
+        """`files` rotated ones are kept of each: NAME.log.1 is the youngest. `tell` gets each event, unmasked."""
         self._mask = mask
+        self._tell = tell
         self._lines = _RotatedFile(folder / f"{name}.log", max_bytes, files)
         self._objects = _RotatedFile(folder / f"{name}.jsonl", max_bytes, files)
         self._failing = False
@@ -145,6 +158,8 @@ class CallLog:
 
     def write(self, event: CallEvent) -> None:
         """Appends the event to both files."""
+        if self._tell is not None:
+            self._tell(event)
         detail = printable(event.detail)[:_LONGEST_DETAIL]
         event = msgspec.structs.replace(event, detail=detail)
         if self._mask:

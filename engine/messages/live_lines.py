@@ -22,7 +22,7 @@ _LOOK_BACK = 200
 
 _KINDS = {
     "message.queued": CallEventKind.MESSAGE_QUEUED,
-    "message.accepted": CallEventKind.MESSAGE_SENT,
+    "message.sent": CallEventKind.MESSAGE_SENT,
     "message.held": CallEventKind.MESSAGE_HELD,
     "message.delivered": CallEventKind.MESSAGE_DELIVERED,
     "message.failed": CallEventKind.MESSAGE_FAILED,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
+from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -82,3 +84,28 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     gateway_reference: str | None = None
     accepted_at: datetime | None = None
     finished_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """Which messages are looked for; None: whichever."""
+
+    under: UUID | None = None
+    """Of this account and all below it."""
+    account: UUID | None = None
+    """Of this very account."""
+    number: PhoneNumber | None = None
+    """Whose call brought it about."""
+    call_id: UUID | None = None
+    status: Status | None = None
+    since: datetime | None = None
+    """Decided at this instant or later."""
+    until: datetime | None = None
+    """Decided before it."""
+
+
+class MessagePlace(NamedTuple):
+    """Where a message stands among all: they are in the order of their decisions."""
+
+    decided_at: datetime
+    id: UUID

@@ -14,6 +14,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from engine.events import outbox as events
+from engine.events.kinds import EventKind
 from engine.events.outbox import Event
 from engine.foundation.clock import Clock
 from engine.foundation.database import transaction
@@ -34,6 +35,13 @@ MESSAGE_FAILED = "message_failed"
 
 _OPEN = (Status.QUEUED, Status.SENDING, Status.UNKNOWN, Status.ACCEPTED)
 _OVERDUE_AT_ONCE = 200
+_KINDS = {
+    Status.HELD: EventKind.MESSAGE_HELD,
+    Status.QUEUED: EventKind.MESSAGE_QUEUED,
+    Status.ACCEPTED: EventKind.MESSAGE_SENT,
+    Status.DELIVERED: EventKind.MESSAGE_DELIVERED,
+    Status.FAILED: EventKind.MESSAGE_FAILED,
+}
 
 log = structlog.get_logger(__name__)
 
@@ -166,7 +174,7 @@ async def _move(
 async def _tell(connection: AsyncConnection, message: Message, reason: str, at: datetime) -> None:
     """The event about a message's new state."""
     event = Event(
-        kind=f"message.{message.status.value}",
+        kind=_KINDS[message.status].value,
         account_id=message.account_id,
         call_id=message.call_id,
         at=at,

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine.foundation.phone_number import PhoneNumber
 from engine.messages.gateways.gateway import Outgoing
-from engine.messages.model import Category, Channel, Check, Message, Purpose, Status
+from engine.messages.model import Category, Channel, Check, Message, MessagePlace, Purpose, Status, Wanted
 from engine.messages.outcome import Move
 
 
@@ -187,6 +187,39 @@ async def newest(
             ORDER BY decided_at DESC, id DESC LIMIT :limit
         """),  # noqa: S608 - our own column names
         {"limit": limit, "number": number, "call_id": call_id},
+    )
+    return [_message(row) for row in result]
+
+
+async def page(connection: AsyncConnection, wanted: Wanted, before: MessagePlace | None, limit: int) -> list[Message]:
+    """The latest decision first."""
+    result = await connection.execute(
+        text(f"""
+            SELECT {_COLUMNS} FROM messages
+            WHERE (CAST(:under AS uuid) IS NULL OR EXISTS (
+                    SELECT FROM accounts a
+                    WHERE a.id = messages.account_id AND a.path @> ARRAY[CAST(:under AS uuid)]))
+              AND (CAST(:account AS uuid) IS NULL OR account_id = :account)
+              AND (CAST(:number AS text) IS NULL OR number = :number)
+              AND (CAST(:call_id AS uuid) IS NULL OR call_id = :call_id)
+              AND (CAST(:status AS text) IS NULL OR status = :status)
+              AND (CAST(:since AS timestamptz) IS NULL OR decided_at >= :since)
+              AND (CAST(:until AS timestamptz) IS NULL OR decided_at < :until)
+              AND (CAST(:before AS timestamptz) IS NULL OR (decided_at, id) < (:before, CAST(:before_id AS uuid)))
+            ORDER BY decided_at DESC, id DESC LIMIT :limit
+        """),  # noqa: S608 - our own column names
+        {
+            "under": wanted.under,
+            "account": wanted.account,
+            "number": wanted.number,
+            "call_id": wanted.call_id,
+            "status": wanted.status and wanted.status.value,
+            "since": wanted.since,
+            "until": wanted.until,
+            "before": before and before.decided_at,
+            "before_id": before and before.id,
+            "limit": limit,
+        },
     )
     return [_message(row) for row in result]
 

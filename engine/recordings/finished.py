@@ -17,6 +17,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from engine.cdr.amend import note_recording, note_voicemail
 from engine.cdr.model import CallRecord, StepKind
 from engine.cdr.search import find
+from engine.events import outbox
+from engine.events.kinds import EventKind
+from engine.events.outbox import Event
 from engine.foundation.database import transaction
 from engine.foundation.errors import GaveUp, Invalid, TryLater
 from engine.recordings import store
@@ -162,6 +165,7 @@ async def _note(archive: Archive, connection: AsyncConnection, record: CallRecor
         raise GaveUp(f"recording of call {made.call_id}: it was deleted while it was kept")
     expected = expected_seconds(record) if made.kind is RecordingKind.TALK else None
     await _tell(connection, record.call_id, made.kind, made.file, shortfall(made.seconds, expected))
+    await outbox.append(connection, [_ready(record, made, archive.clock.now())])
     return made
 
 
@@ -169,6 +173,18 @@ async def _tell(connection: AsyncConnection, call_id: UUID, kind: RecordingKind,
     """The call's record says it."""
     note = note_recording if kind is RecordingKind.TALK else note_voicemail
     await note(connection, call_id, file, reason)
+
+
+def _ready(record: CallRecord, made: Recording, at: datetime) -> Event:
+    """It can be heard from now on, by those who may; told once for each recording of a call."""
+    return Event(
+        kind=EventKind.RECORDING_READY.value,
+        account_id=made.account_id,
+        call_id=made.call_id,
+        at=at,
+        body={"number": record.number, "recording": made.kind.value, "seconds": round(made.seconds, 3)},
+        leg=made.kind.value,
+    )
 
 
 def _recording(header: Header, file: str, seconds: float, sealed: Sealed, made_at: datetime) -> Recording:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
+from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -41,6 +43,28 @@ class Recording(msgspec.Struct, frozen=True, kw_only=True):
     """Since when nobody can have it any more."""
     removed_at: datetime | None = None
     """Since when its file is gone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """Which recordings are looked for; None: whichever."""
+
+    under: UUID | None = None
+    """Of this account and all below it."""
+    account: UUID | None = None
+    """Of this very account."""
+    since: datetime | None = None
+    """Made at this instant or later."""
+    until: datetime | None = None
+    """Made before it."""
+
+
+class RecordingPlace(NamedTuple):
+    """Where a recording stands among all: they are in the order in which their calls ended."""
+
+    made_at: datetime
+    call_id: UUID
+    kind: RecordingKind
 
 
 class Deed(Enum):

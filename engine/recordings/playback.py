@@ -14,12 +14,13 @@ from typing import BinaryIO
 from uuid import UUID
 
 import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine.foundation.database import transaction
 from engine.foundation.errors import Invalid, NotAllowed, NotFound, TryLater
 from engine.recordings import store
 from engine.recordings.archive import PART, Archive
-from engine.recordings.model import Access, Deed, Reader, Recording, RecordingKind
+from engine.recordings.model import Access, Deed, Reader, Recording, RecordingKind, RecordingPlace, Wanted
 from engine.recordings.sealed import CHUNK, Damaged, Header, SealedFile
 
 LONGEST_REASON = 500
@@ -53,6 +54,19 @@ async def listing(
     """The newest first, of one owner or of all; with `deleted` those that were deleted too."""
     async with transaction(archive.database) as connection:
         return await store.listing(connection, account_id, deleted=deleted, limit=limit)
+
+
+async def page(
+    connection: AsyncConnection, wanted: Wanted, *, before: RecordingPlace | None = None, limit: int
+) -> list[Recording]:
+    """The newest such recordings first, `limit` at most, that stand before that place; None: from the newest on."""
+    return await store.newest(connection, wanted, before, limit)
+
+
+async def find(connection: AsyncConnection, call_id: UUID, kind: RecordingKind) -> Recording | None:
+    """One that is kept; None when there is none, or none any more."""
+    found = await store.find(connection, call_id, kind)
+    return None if found is None or found.deleted_at else found
 
 
 async def access_log(archive: Archive, call_id: UUID | None = None, *, limit: int = 100) -> list[Access]:

@@ -93,6 +93,12 @@ def seal(target: BinaryIO, header: Header, owner_key: bytes, plain: Iterable[byt
     return Sealed(size, digest.digest())
 
 
+def plain_size(sealed: int) -> int:
+    """Bytes of the plain file in a sealed one of so many bytes."""
+    body = sealed - _LAYOUT.size
+    return body + body // -(CHUNK + _TAG) * _TAG
+
+
 class SealedFile:
     """A sealed file that is read, from anywhere in it. Not for several threads at once."""
 

@@ -11,7 +11,7 @@ import msgspec
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from engine.recordings.model import Access, Recording, RecordingKind
+from engine.recordings.model import Access, Recording, RecordingKind, RecordingPlace, Wanted
 
 _FIELDS = ", ".join(Recording.__struct_fields__)
 _VALUES = ", ".join(f":{name}" for name in Recording.__struct_fields__)
@@ -31,6 +31,18 @@ _LIST = text(f"""
     SELECT {_FIELDS} FROM recordings
     WHERE (CAST(:account AS uuid) IS NULL OR account_id = :account) AND (:deleted OR {_LIVING})
     ORDER BY made_at DESC, call_id DESC LIMIT :limit
+""")  # noqa: S608
+_NEWEST = text(f"""
+    SELECT {_FIELDS} FROM recordings
+    WHERE {_LIVING}
+      AND (CAST(:under AS uuid) IS NULL OR EXISTS (
+            SELECT FROM accounts a WHERE a.id = recordings.account_id AND a.path @> ARRAY[CAST(:under AS uuid)]))
+      AND (CAST(:account AS uuid) IS NULL OR account_id = :account)
+      AND (CAST(:since AS timestamptz) IS NULL OR made_at >= :since)
+      AND (CAST(:until AS timestamptz) IS NULL OR made_at < :until)
+      AND (CAST(:made_at AS timestamptz) IS NULL
+           OR (made_at, call_id, kind) < (:made_at, CAST(:call_id AS uuid), CAST(:kind AS text)))
+    ORDER BY made_at DESC, call_id DESC, kind DESC LIMIT :limit
 """)  # noqa: S608
 _PAGE = text(f"""
     SELECT {_FIELDS} FROM recordings WHERE removed_at IS NULL AND file > :after ORDER BY file LIMIT :limit
@@ -133,6 +145,15 @@ async def listing(
     """The newest first; with `deleted` those that were deleted too."""
     rows = await connection.execute(_LIST, {"account": account_id, "deleted": deleted, "limit": limit})
     return [_recording(row) for row in rows]
+
+
+async def newest(
+    connection: AsyncConnection, wanted: Wanted, before: RecordingPlace | None, limit: int
+) -> list[Recording]:
+    """Those that are not deleted, the newest first."""
+    place = before._asdict() | {"kind": before.kind.value} if before else dict.fromkeys(RecordingPlace._fields)
+    found = {"under": wanted.under, "account": wanted.account, "since": wanted.since, "until": wanted.until}
+    return [_recording(row) for row in await connection.execute(_NEWEST, place | found | {"limit": limit})]
 
 
 async def page(connection: AsyncConnection, after: str, limit: int) -> list[Recording]:
