@@ -14,6 +14,7 @@ FAULT_CALLS ?= 100
 FAULT_SECONDS ?= 60
 FAULT_RATE ?= 20
 JOB_SEEDS ?= 1000
+FUZZ_SECONDS ?= 600
 SEED ?=
 AGAINST ?=
 
@@ -23,7 +24,7 @@ READY := .venv/.ready
 # An environment that was copied or moved here, or whose Python is gone, is made anew.
 $(shell [ "$$(cat $(READY) 2>/dev/null)" = "$$(pwd -P)" ] && .venv/bin/python -c '' 2>/dev/null || rm -f $(READY))
 
-.PHONY: help demo test bench chaos check prompts asterisk clean
+.PHONY: help demo test bench chaos fuzz check prompts asterisk clean
 
 help: ## Show this
 	@echo "make demo         six real calls; then up until Ctrl-C (ONCE=1: exits, 0 if all did what they should)"
@@ -31,6 +32,7 @@ help: ## Show this
 	@echo "make bench        measures planning, routing's cache and real calls (AGAINST=another checkout: compares the calls)"
 	@echo "make chaos        faults at 20 random instants under 100 calls; callers leave at 200 random instants of every step;"
 	@echo "                  500 random calls against what explain says (FAULTS=, FAULT_CALLS=, FAULT_SECONDS=, SEED= …)"
+	@echo "make fuzz         ten minutes of requests that nobody should send to the API (FUZZ_SECONDS=, SEED=)"
 	@echo "make check        ruff, mypy --strict, import-linter"
 	@echo "make prompts      makes the sounds in prompts/ anew from their texts"
 	@echo "make clean        ends the demo and removes what these made: .venv .cache .dari"
@@ -68,6 +70,11 @@ chaos: $(READY)
 	@asterisk-conf/get-asterisk .cache/asterisk
 	@.venv/bin/python -m pytest -s tests/asterisk/calls/test_leaving.py tests/asterisk/calls/test_explain_agrees.py \
 	    tests/chaos
+
+fuzz: export DARI_TEST_FUZZ_SECONDS := $(FUZZ_SECONDS)
+fuzz: export DARI_TEST_SEED := $(or $(SEED),0)
+fuzz: $(READY)
+	@.venv/bin/python -m pytest -s tests/integration/api/test_fuzz.py
 
 check: $(READY)
 	@.venv/bin/ruff check .

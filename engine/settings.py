@@ -196,6 +196,74 @@ class Settings(BaseSettings):
         description="Days after the call for which recordings are kept: as long as call records must be at least, so "
         "that a call and its sound go together. `dari recording term` sets another time for an account.",
     )
+    number_quarantine_days: int = Field(
+        default=92,
+        ge=0,
+        le=3650,
+        description="Days for which a released 050 number is kept back from everybody but its last holder, where its "
+        "range says nothing else: the longest three months. A number that is still called is held longer.",
+    )
+    number_warning_days: int = Field(
+        default=7,
+        ge=1,
+        le=366,
+        description="Days before the end of an order's period of use at which its holder is told (number.changed).",
+    )
+    number_grace_days: int = Field(
+        default=7,
+        ge=0,
+        le=366,
+        description="Days after that end for which its numbers stay suspended, so that a longer period can resume "
+        "them; then they are released.",
+    )
+    secret_key: str = Field(
+        default="",
+        description="Key of secrets that Dari must read again (one-time codes, webhooks, documents of sign-ups), 32 "
+        "bytes in base64; empty: the one in DARI_HOME/secret.key, made at first start. Keep a copy elsewhere.",
+        repr=False,
+    )
+    session_idle_minutes: int = Field(
+        default=60,
+        ge=1,
+        le=10_080,
+        description="Minutes without use after which somebody who signed in has to do so again.",
+    )
+    session_hours: int = Field(
+        default=12,
+        ge=1,
+        le=744,
+        description="Hours after which they have to in any case: a working day.",
+    )
+    api_requests_a_minute: int = Field(
+        default=1200,
+        ge=1,
+        le=600_000,
+        description="Requests to /api/v1 that one key or user may send in a minute; more get 429 until there is room.",
+    )
+    api_requests_at_once: int = Field(
+        default=100,
+        ge=1,
+        le=10_000,
+        description="How many of them may come at once after a pause.",
+    )
+    event_days: int = Field(
+        default=30,
+        ge=4,
+        le=3650,
+        description="Days for which events are kept, so that a receiver can ask for any of them again; longer than the "
+        "three days for which a webhook is tried.",
+    )
+    webhook_networks: str = Field(
+        default="",
+        description="Networks, by comma, to which webhooks may be sent although they are not public, with http too, "
+        "like 127.0.0.0/8 for tests; empty: public addresses only.",
+    )
+    webhook_seconds: float = Field(
+        default=15.0,
+        gt=0,
+        le=15,
+        description="Seconds in which a webhook's receiver has to answer; then it is tried again later.",
+    )
     listening: str = Field(
         default="listen",
         description="What `dari listen` may do, by comma: listen, whisper (the called party hears whoever listens), "
@@ -325,7 +393,7 @@ class Settings(BaseSettings):
                 raise ValueError("must be an IPv4 address or empty") from None
         return value
 
-    @field_validator("sip_local_networks")
+    @field_validator("sip_local_networks", "webhook_networks")
     @classmethod
     def _networks(cls, value: str) -> str:
         for network in filter(None, value.split(",")):
@@ -370,7 +438,7 @@ class Settings(BaseSettings):
             raise ValueError("must be like postgresql://user:password@host:5432/name") from None
         return url
 
-    @field_validator("recording_key")
+    @field_validator("recording_key", "secret_key")
     @classmethod
     def _key_of_32_bytes(cls, value: str) -> str:
         try:
@@ -439,6 +507,11 @@ class Paths:
         self.postgres = home / "postgres"  # the embedded database
         self.secrets = home / "secrets.json"  # made at first start, mode 0600
         self.recording_key = home / "recording.key"  # opens every recording; made at first start, mode 0600
+        self.secret_key = (
+            home / "secret.key"
+        )  # opens one-time codes, webhooks, documents; made at first start, mode 0600
+        self.documents = home / "documents"  # of sign-ups, each under its hash and sealed with that key
+        self.audit_head = home / "audit.head"  # the audit's end as `dari audit verify` last found it whole
         self.music = home / "asterisk" / "music.sqlite3"  # ringback classes, read by Asterisk at use
 
     def pid_file(self, part: str) -> Path:

@@ -56,6 +56,7 @@ class Home:
             "DARI_SIP_BIND": f"{ip}:5060",
             "DARI_HTTP_BIND": f"{ip}:8050",
             "DARI_CLAIM_MILLISECONDS": str(UNHURRIED),
+            "DARI_WEBHOOK_NETWORKS": "127.0.0.0/8",
         }
         for name in ("DARI_ASTERISK", "DARI_ASTERISK_FILES"):
             if name in os.environ:

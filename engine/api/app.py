@@ -10,6 +10,8 @@ from contextlib import asynccontextmanager, contextmanager
 import uvicorn
 from fastapi import APIRouter, FastAPI
 
+from engine.api.door import Door
+from engine.api.openapi import openapi_router
 from engine.api.problems import add_problems
 from engine.foundation.errors import Conflict
 from engine.foundation.tasks import Tasks
@@ -18,12 +20,18 @@ _LARGEST_MESSAGE = 65_536
 """Bytes of one WebSocket message from a browser."""
 
 
-def make_api(routers: Sequence[APIRouter]) -> FastAPI:
-    """The application. It has no pages of documentation: those would load scripts from a stranger's server."""
-    app = FastAPI(title="Dari", docs_url=None, redoc_url=None)
+def make_api(routers: Sequence[APIRouter], door: Door | None = None) -> FastAPI:
+    """The application; `door` is what requests to routers of `engine.api.door` go through.
+
+    It has no pages of documentation: those would load scripts from a stranger's server.
+    """
+    app = FastAPI(title="Dari", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
+    app.state.door = door
     add_problems(app)
     for router in routers:
         app.include_router(router)
+    if door is not None:
+        app.include_router(openapi_router(app))
     return app
 
 
@@ -69,7 +77,11 @@ class _Server(uvicorn.Server):
 def _listening(address: str) -> socket.socket:
     host, _, port = address.rpartition(":")
     try:
-        return socket.create_server((host, int(port)), backlog=128)
+        listener = socket.create_server((host, int(port)), backlog=128)
+        # What it accepts inherits this. asyncio sets it only on sockets that name their protocol; without it an answer
+        # in two pieces waits 40 ms for the client's acknowledgement.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return listener
     except OSError as error:
         raise Conflict(
             f"HTTP: {address} cannot be bound ({error.strerror}); free it or set DARI_HTTP_BIND to another"

@@ -32,6 +32,7 @@ from engine.cdr.drain import Drain
 from engine.cdr.model import CallRecord
 from engine.cdr.search import TURNED_AWAY
 from engine.cdr.spool import Spool
+from engine.events.live import LiveEvents
 from engine.foundation.clock import Clock, SystemClock
 from engine.foundation.errors import DariError, Invalid
 from engine.foundation.tasks import Tasks
@@ -76,7 +77,8 @@ async def run(settings: Settings, number: int = 1) -> None:
         database = database_of(settings, stack, "dari calls")
         spool = await open_own(own.spool, own.node, clock)
         stack.push_async_callback(spool.close)
-        call_log = call_log_of(settings, own.call_log, stack)
+        live = LiveEvents(database)
+        call_log = call_log_of(settings, own.call_log, stack, live.offer)
         voice = await open_voice(settings, stack)
         fallback = _fallback(settings, manager, cache, carriers, voice, clock)
         await stack.enter_async_context(manager)
@@ -143,6 +145,7 @@ async def run(settings: Settings, number: int = 1) -> None:
         tasks.start("trunks' health", carriers.health.keep_fresh())
         tasks.start("overload", carriers.overload.keep_setting())
         tasks.start("drain", drain.run())
+        tasks.start("live events", live.run())
         tasks.start("heartbeat", _failing_with(beating))
         tasks.start("writes", _failing_with(writing))
         tasks.start("duty", on_duty(paths.run / "duty.lock", duty))

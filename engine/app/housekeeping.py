@@ -13,6 +13,9 @@ from engine.cdr.agreement import SETTLED, compare
 from engine.cdr.call_file import CallFile
 from engine.foundation.clock import Clock
 from engine.foundation.database import transaction
+from engine.numbers.keeping import look_after_numbers
+from engine.numbers.order_model import Periods
+from engine.numbers.quarantine_terms import terms_with
 from engine.numbers.sound_names import sounds_of
 from engine.prompts.catalogue import sweep
 from engine.prompts.library import sounds_in_use
@@ -21,7 +24,7 @@ from engine.recordings.check import compare as compare_files
 from engine.recordings.retention import sweep as delete_expired
 from engine.routing.book import seed_holidays, treatments
 from engine.routing.plan import STANDARD_RINGBACK
-from engine.settings import Paths
+from engine.settings import Paths, Settings
 
 log = structlog.get_logger(__name__)
 
@@ -49,6 +52,16 @@ async def sweep_sounds(database: AsyncEngine, paths: Paths, clock: Clock) -> Non
     sounds = await asyncio.to_thread(sweep, paths.sounds, used, clock.now())
     if sounds or folders:
         log.info("unused sounds were removed", sounds=sounds, ringbacks=folders)
+
+
+async def keep_numbers(database: AsyncEngine, settings: Settings, clock: Clock) -> None:
+    """Reservations, quarantines, orders and offers of numbers whose time is over."""
+    await look_after_numbers(
+        database,
+        clock.now(),
+        terms=terms_with(settings.number_quarantine_days),
+        periods=Periods(warn_days=settings.number_warning_days, grace_days=settings.number_grace_days),
+    )
 
 
 async def delete_recordings(archive: Archive) -> None:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AsyncExitStack
+from ipaddress import ip_network
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.cdr.call_file import CallFile
-from engine.events.call_log import CallLog
+from engine.events.call_log import CallEvent, CallLog
 from engine.foundation.clock import Clock
 from engine.foundation.database import open_database
+from engine.foundation.sealing import SealingKey
 from engine.prompts.music import Music
 from engine.recordings.archive import Archive
 from engine.recordings.keys import MasterKey
 from engine.settings import PRODUCT_FILES, Paths, Settings
+from engine.webhooks.book import Rules
 
 
 def database_of(settings: Settings, stack: AsyncExitStack, name: str) -> AsyncEngine:
@@ -39,16 +43,26 @@ def call_file_of(settings: Settings) -> CallFile:
     return CallFile(settings.paths.asterisk / "log" / "cdr-custom" / "calls.csv")
 
 
-def call_log_of(settings: Settings, name: str, stack: AsyncExitStack) -> CallLog:
+def call_log_of(
+    settings: Settings, name: str, stack: AsyncExitStack, tell: Callable[[CallEvent], None] | None = None
+) -> CallLog:
+    """`tell` is told of each event as well."""
     call_log = CallLog(
         settings.paths.log,
         name,
         mask=settings.mask_numbers,
         max_bytes=settings.call_log_bytes,
         files=settings.call_log_files,
+        tell=tell,
     )
     stack.callback(call_log.close)
     return call_log
+
+
+def webhook_rules_of(settings: Settings) -> Rules:
+    """What webhooks are set and sent by. Raises Invalid when the key of secrets is not known."""
+    named = filter(None, map(str.strip, settings.webhook_networks.split(",")))
+    return Rules(SealingKey.of(settings.secret_key), tuple(map(ip_network, named)))
 
 
 def music_of(paths: Paths) -> Music:

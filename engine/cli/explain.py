@@ -6,35 +6,30 @@ import asyncio
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import typer
 from rich import box
 from rich.table import Table
 from rich.text import Text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine.app.speech import speech_setup
-from engine.callbacks.evidence import Evidence
-from engine.callbacks.gather_evidence import evidence_now
 from engine.cli.database import in_transaction
 from engine.cli.printing import console, print_json
 from engine.events.call_log import printable
-from engine.foundation.errors import DariError, Invalid, NotFound, TryLater
+from engine.foundation.errors import DariError, Invalid, TryLater
 from engine.foundation.phone_number import PhoneNumber, parse
-from engine.prompts.catalogue import path_of
 from engine.prompts.speech.setup import opened_speech
-from engine.prompts.telephone_sound import NoSound, Samples, read_wav
-from engine.routing import book
-from engine.routing.call_plan import CallPlan, Forward
+from engine.routing.call_plan import CallPlan
 from engine.routing.known import read_known
 from engine.routing.model import History, Line
 from engine.routing.opening import zone_of
 from engine.routing.plan import plan
 from engine.settings import PRODUCT_FILES, Settings, read_settings
-from engine.whatif.explanation import STANDARD_ZONE, Asking, Explanation, assumed_record, explain
-from engine.whatif.heard import ANSWER_AFTER, Assumed, Heard, Outcome, answer_soon, hear, ringbacks, wav_of
-from engine.whatif.past import history_at
+from engine.whatif.asked import Read, read_from_database
+from engine.whatif.explanation import STANDARD_ZONE, Asking, Explanation, explain
+from engine.whatif.heard import ANSWER_AFTER, Assumed, Heard, Outcome, answer_soon, wav_of
+from engine.whatif.sounded import heard_of, whisper_of
 from engine.whatif.telling import Said, Section, Tone, heard_section, sections, title
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -58,16 +53,6 @@ class OutcomeName(StrEnum):
     UNREACHABLE = "unreachable"
     REJECTED = "rejected"
     NOT_ACCEPTED = "not-accepted"
-
-
-class Read(NamedTuple):
-    """What is known of the number, and from where."""
-
-    line: Line | None
-    history: History
-    evidence: Evidence | None
-    at: datetime
-    source: str
 
 
 @app.command("explain")
@@ -129,7 +114,9 @@ def explain_(
 def _read(settings: Settings, number: PhoneNumber, caller: PhoneNumber | None, at: str) -> Read:
     """From the database; when it is away, from what the engine keeps on disk. Raises TryLater when there is neither."""
     try:
-        return in_transaction(settings, lambda rows: _from_database(rows, number, caller, at))
+        return in_transaction(
+            settings, lambda rows: read_from_database(rows, number, caller, lambda line: _instant(at, line))
+        )
     except TryLater as away:
         file = settings.paths.spool / SNAPSHOT
         known = read_known(file)
@@ -139,17 +126,6 @@ def _read(settings: Settings, number: PhoneNumber, caller: PhoneNumber | None, a
         written_at = datetime.fromtimestamp(file.stat().st_mtime, UTC).astimezone(zone_of(_zone(line)))
         source = f"the database is away: from the engine's snapshot of {written_at:%Y-%m-%d %H:%M:%S}"
         return Read(line, History(known=False), None, _instant(at, line), source)
-
-
-async def _from_database(rows: AsyncConnection, number: PhoneNumber, caller: PhoneNumber | None, at: str) -> Read:
-    try:
-        line = await book.line(rows, number)
-    except NotFound:
-        return Read(None, History(), Evidence(), _instant(at, None), "the database")
-    instant = _instant(at, line)
-    history = await history_at(rows, line, caller, instant)
-    record = assumed_record(Asking(number, caller, instant), line.number, None, None)
-    return Read(line, history, await evidence_now(rows, record, line.number), instant, "the database")
 
 
 def _zone(line: Line | None) -> str:
@@ -168,36 +144,21 @@ def _instant(text: str, line: Line | None) -> datetime:
 
 
 def _heard(settings: Settings, read: Read, caller: PhoneNumber | None, made: CallPlan, assumed: Assumed) -> Heard:
-    """What both sides hear, of the sounds that the call would play."""
-
-    def sound(name: str) -> Samples:
-        return _samples(name, settings.paths.sounds)
-
-    def later(instant: datetime) -> CallPlan:
-        return plan(read.line, caller, instant, read.history, settings.ring_seconds)
-
-    spoken = asyncio.run(_spoken(settings, made))
-    return hear(made, assumed, sound, spoken=spoken, ringbacks=ringbacks(made, read.at, later))
-
-
-def _samples(name: str, sounds: Path) -> Samples:
-    """The sound as a call plays it; one that ships with Dari also before the first `dari up` has put it there.
-
-    Raises NotFound.
-    """
-    for folder in (sounds, PRODUCT_FILES / "prompts" / "sounds"):
-        try:
-            return read_wav(path_of(name, folder))
-        except (FileNotFoundError, Invalid):
-            continue
-        except NoSound as reason:
-            raise NotFound(f"sound {name}: it cannot be played, {reason}") from None
-    raise NotFound(f"sound {name}: it is not there")
+    """What both sides hear; of sounds that ship with Dari also before the first `dari up` has put them there."""
+    return heard_of(
+        read,
+        caller,
+        made,
+        assumed,
+        ring_seconds=settings.ring_seconds,
+        folders=(settings.paths.sounds, PRODUCT_FILES / "prompts" / "sounds"),
+        spoken=asyncio.run(_spoken(settings, made)),
+    )
 
 
 async def _spoken(settings: Settings, made: CallPlan) -> dict[str, str]:
     """The sound of the whisper's text; none when it cannot be spoken, as in a call."""
-    text = made.whisper.text if isinstance(made, Forward) and made.whisper else None
+    text = whisper_of(made)
     if not text:
         return {}
     try:

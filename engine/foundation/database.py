@@ -141,7 +141,9 @@ async def _heard(
                 reread_at = now() + (reread_after or float("inf"))
                 yield ""
             try:
-                payload = await asyncio.wait_for(heard.get(), min(_PING_EVERY, reread_at - now()))
+                # Not `wait_for`: in Python 3.11 it loses a cancellation that comes together with a notification.
+                async with asyncio.timeout(min(_PING_EVERY, reread_at - now())):
+                    payload = await heard.get()
             except TimeoutError:
                 await connection.execute("SELECT 1")  # a connection may be gone without anybody having been told
                 continue

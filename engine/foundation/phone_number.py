@@ -102,12 +102,12 @@ def check_target(number: PhoneNumber) -> None:
 
 
 def written(number: PhoneNumber) -> str:
-    """As it is written in Korea: 0507-1234-5678, 050-1234-5678, 010-1234-5678, 02-123-4567, 1588-1234."""
+    """As it is written in Korea: 0507-1234-5678, 0508-123-4567, 010-1234-5678, 02-123-4567, 1588-1234."""
     if classify(number) in (NumberClass.REPRESENTATIVE,):
         return f"{number[:4]}-{number[4:]}"
     if len(number) < 9 or not number.startswith("0") or number.startswith("00"):
         return number
-    area = 2 if number.startswith("02") else 4 if number.startswith("050") and len(number) == 12 else 3
+    area = 2 if number.startswith("02") else 4 if number.startswith("050") and len(number) >= 11 else 3
     return f"{number[:area]}-{number[area:-4]}-{number[-4:]}"
 
 
@@ -117,3 +117,13 @@ def masked(number: PhoneNumber) -> str:
     if len(parts) == 3:
         return f"{parts[0]}-{'*' * len(parts[1])}-{parts[2]}"
     return written(number) if len(number) <= 8 else number[:3] + "*" * (len(number) - 7) + number[-4:]
+
+
+def e164(number: PhoneNumber) -> str | None:
+    """With `+` and the country code; None for what can be dialled in Korea only."""
+    kind = classify(number)
+    if kind is NumberClass.INTERNATIONAL:
+        return f"+{number[2:]}"
+    if kind in (NumberClass.EMERGENCY, NumberClass.SHORT_CODE, NumberClass.UNKNOWN):
+        return None
+    return f"+82{number.removeprefix('0')}"

@@ -232,7 +232,8 @@ async def _repeat(seconds: float, name: str, function: Callable[[], Awaitable[No
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:
     with suppress(TimeoutError):
-        await asyncio.wait_for(event.wait(), seconds)
+        async with asyncio.timeout(seconds):
+            await event.wait()
 
 
 def _not_told_here(record: logging.LogRecord) -> bool:

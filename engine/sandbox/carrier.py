@@ -54,7 +54,8 @@ class Shop:
     async def next_call(self, within: float = 10.0) -> TargetLeg:
         """The oldest call not asked for yet. Raises GaveUp when none came within that many seconds."""
         try:
-            return await asyncio.wait_for(self._waiting.get(), within)
+            async with asyncio.timeout(within):
+                return await self._waiting.get()
         except TimeoutError:
             raise GaveUp(f"no call came to shop {self.number} within {within:g} s") from None
 

@@ -137,7 +137,8 @@ class Embedded:
         for number in (signal.SIGINT, signal.SIGQUIT):
             process.send(number)
             with suppress(TimeoutError):
-                await asyncio.wait_for(ended(process), patience)
+                async with asyncio.timeout(patience):
+                    await ended(process)
                 break
         with suppress(OSError):
             self.socket_folder.rmdir()

@@ -86,11 +86,13 @@ async def end_process(process: Process, number: signal.Signals, patience: float)
 async def end_after(process: Process, patience: float) -> bool:
     """Waits for a process asked to end, kills it after `patience` seconds. True when it ended by itself."""
     with suppress(TimeoutError):
-        await asyncio.wait_for(ended(process), patience)
+        async with asyncio.timeout(patience):
+            await ended(process)
         return True
     process.send(signal.SIGKILL)
     with suppress(TimeoutError):  # longer only in an uninterruptible wait for a disk
-        await asyncio.wait_for(ended(process), _KILLED_PATIENCE)
+        async with asyncio.timeout(_KILLED_PATIENCE):
+            await ended(process)
     return False
 
 

@@ -14,6 +14,8 @@ import msgspec
 
 from engine.foundation.errors import Invalid
 
+_KEY_BYTES = 32
+
 
 class Secrets(msgspec.Struct, frozen=True):
     """Passwords of Dari's own Asterisk and the key of its sandbox gateway; 32 random bytes each."""
@@ -48,8 +50,22 @@ def load_recording_key(path: Path, recordings: Path) -> str:
                 f"{path} is missing, and {recordings} holds recordings that nothing else opens; put it back from your "
                 "copy, or move those recordings away"
             ) from None
-        _put(path, base64.b64encode(secrets.token_bytes(32)) + b"\n")
+        _put(path, base64.b64encode(secrets.token_bytes(_KEY_BYTES)) + b"\n")
     return _read_key(path)
+
+
+def load_secret_key(path: Path, documents: Path) -> str:
+    """The key of other secrets in `path`, 32 bytes in base64, made now if there is none yet.
+
+    Raises Invalid for a damaged one, and for a lost one while there are sealed `documents` that only it opens.
+    """
+    mend = "put your copy of it back: without it documents of sign-ups, one-time codes and webhooks are lost"
+    with suppress(FileNotFoundError):
+        return _read_key(path, mend)
+    if documents.is_dir() and any(documents.iterdir()):
+        raise Invalid(f"{path} is missing, and {documents} holds what nothing else opens; {mend}")
+    _put(path, base64.b64encode(secrets.token_bytes(_KEY_BYTES)) + b"\n")
+    return _read_key(path, mend)
 
 
 def _read(path: Path) -> Secrets:
@@ -59,14 +75,14 @@ def _read(path: Path) -> Secrets:
         raise Invalid(f"{path} is damaged; run `dari down`, delete the file and run `dari up` again") from None
 
 
-def _read_key(path: Path) -> str:
+def _read_key(path: Path, mend: str = "put your copy of it back: without it no recording can be heard") -> str:
     key = _content(path).strip()
     try:
-        right = len(base64.b64decode(key, validate=True)) == 32
+        right = len(base64.b64decode(key, validate=True)) == _KEY_BYTES
     except binascii.Error:
         right = False
     if not right:
-        raise Invalid(f"{path} is damaged; put your copy of it back: without it no recording can be heard")
+        raise Invalid(f"{path} is damaged; {mend}")
     return key.decode()
 
 

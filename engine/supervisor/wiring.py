@@ -9,10 +9,12 @@ from collections.abc import Mapping
 from engine.settings import Address, Settings
 from engine.supervisor.ports import Ports, read_ports
 from engine.supervisor.postgres import Embedded
-from engine.supervisor.secrets import load_recording_key, load_secrets
+from engine.supervisor.secrets import load_recording_key, load_secret_key, load_secrets
 
 _PASSED_ON = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "PYTHONPATH")
-_SECRET = frozenset({"DARI_ARI_PASSWORD", "DARI_AMI_PASSWORD", "DARI_GATEWAY_KEY", "DARI_RECORDING_KEY"})
+_SECRET = frozenset(
+    {"DARI_ARI_PASSWORD", "DARI_AMI_PASSWORD", "DARI_GATEWAY_KEY", "DARI_RECORDING_KEY", "DARI_SECRET_KEY"}
+)
 
 
 def connected(settings: Settings) -> Settings:
@@ -67,6 +69,8 @@ def _addresses(settings: Settings, ports: Ports) -> dict[str, object]:
         }
     if not settings.recording_key:
         changes["recording_key"] = load_recording_key(settings.paths.recording_key, settings.paths.recordings)
+    if not settings.secret_key:
+        changes["secret_key"] = load_secret_key(settings.paths.secret_key, settings.paths.documents)
     if not settings.gateway_url:
         changes |= {"gateway_url": f"http://{ports.host}:{ports.gateway}", "gateway_key": secrets.gateway}
     return changes

@@ -30,8 +30,10 @@ from engine.settings import Settings
 from engine.supervisor.wiring import connected
 from tests.chaos.hearing import Span
 from tests.chaos.processes import note_stand_stills
+from tests.chaos.receiver import send_events_to
 from tests.eventually import eventually
 from tests.real_asterisk import write_tone
+from tests.webhook_sink import WebhookSink, webhook_sink
 from tests.whole_system import Home, Up, whole_system
 
 SENDER = PhoneNumber("0212345678")
@@ -52,6 +54,8 @@ class Field:
     database: AsyncEngine
     ari: Ari
     """The test's own connection; it owns no application."""
+    sink: WebhookSink
+    """Where the events of the account with the numbers go."""
     stood_still: list[Span] = field(default_factory=list)
     """When this process, and with it every telephone, got no turn; or Asterisk, where a test has stopped it."""
     _excused: list[Span] = field(default_factory=list)
@@ -96,6 +100,7 @@ class Field:
             await register_sender(connection, account.id, SENDER, "the shop's own telephone line")
             for number in numbers:
                 await inventory.add(connection, msgspec.structs.replace(number, account_id=account.id))
+        await send_events_to(self.sink, self.database, self.settings, account.id)
 
         async def are_known() -> bool:
             socket = self.settings.paths.engine_socket
@@ -149,7 +154,8 @@ async def field_on(home: Home, up: Up, carrier: Carrier) -> AsyncIterator[Field]
         )
         tasks = Tasks("field")
         stack.push_async_callback(tasks.close)
-        running = Field(home, up, carrier, known, database, ari)
+        sink = await stack.enter_async_context(webhook_sink())
+        running = Field(home, up, carrier, known, database, ari, sink)
         tasks.start("stand-stills", note_stand_stills(running.stood_still))
         yield running
 

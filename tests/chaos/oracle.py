@@ -13,53 +13,56 @@ it:
 - I6 results, parties and talk times of records
 - I8 the fault happened
 
-I3 (debits) and I7 (audit chain) are not judged: nothing of these calls is billed or audited. What is found wrong is
-collected, not raised at the first: one table tells all.
+- I7 the chain of the audit is whole
+- events: a receiver by webhook got the end of each call once, and no place of the stream is missing or out of order
+
+I3 (debits) is not judged: nothing of these calls is billed. What is found wrong is collected, not raised at the first:
+one table tells all.
 """
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from uuid import UUID
 
 import aiohttp
-import msgspec
-from sqlalchemy import text
 
 from engine.app.opened import archive_of
+from engine.audit.verify import verify
 from engine.calls.own_ids import voicemail_of
 from engine.cdr.model import CallRecord, Result, StepKind
-from engine.cdr.search import recent
 from engine.foundation.clock import SystemClock
 from engine.foundation.database import transaction
-from engine.messages import search
-from engine.messages.model import Message, Purpose, Status
+from engine.messages.model import Purpose
 from engine.recordings import playback
 from engine.recordings.check import compare
 from engine.recordings.model import RecordingKind
-from engine.sandbox.gateway_journal import Kept
 from engine.sandbox.leg import Leg
 from tests.call_oracle import Watched, seconds_of, wrong_with
 from tests.chaos.field import Field
 from tests.chaos.figures import Figures
 from tests.chaos.hearing import Gap, gaps_in, longest_silence
 from tests.chaos.proof import Proof, landed
+from tests.chaos.quiet import until_quiet
+from tests.chaos.receiver import wrong_with_the_told
 from tests.chaos.scene import MIN_TALK, Caller, Placed, Scene, tone_said_by
+from tests.chaos.written import (
+    EVERYTHING,
+    accepted_by_gateway,
+    ends_told,
+    messages_of,
+    needs_record,
+    records_of,
+    sip_call_id_of,
+)
 
 CLOSE = 1.0
 """Seconds by which talk times and recordings may differ from what the telephones saw, on a machine with time for us."""
 LONG_SILENCE = 10.0
 """Seconds of silence that no caller should meet."""
-_EVERYTHING = 100_000
-_QUIET_WITHIN = 120.0
-"""Seconds. Calls without an engine come into the log some time after they ended, and their messages after that."""
-_ON_THEIR_WAY = {Status.QUEUED, Status.SENDING, Status.UNKNOWN, Status.ACCEPTED}
 
 
 @dataclass(slots=True)
@@ -111,58 +114,16 @@ async def at_rest(scene: Scene, proofs: Sequence[Proof], figures: Figures, fault
     await judge_messages(field, calls, verdict)
     await judge_asterisk(field, verdict)
     await judge_recordings(field, calls, verdict)
+    await judge_the_told(field, verdict)
     figures.add("faults", 1)
     return verdict
 
 
 async def quiet(field: Field, calls: Sequence[Placed], verdict: Verdict) -> None:
-    """Nothing of this moves any more, or it is wrong. Each tells what still does; empty: nothing."""
-    began = time.monotonic()
-
-    async def engine() -> str:
-        status = await field.status()
-        if status is None or not status.takes_calls:
-            return "I4: no engine takes calls"
-        busy = status.live_calls or status.spool_waiting
-        return f"I4: the engine has {status.live_calls} calls, {status.spool_waiting} records" if busy else ""
-
-    async def asterisk() -> str:
-        channels = [channel.name for channel in await field.ari.channels()]
-        bridges = [bridge.id for bridge in await field.ari.bridges()]
-        return f"I4: Asterisk has {channels} {bridges}" if channels or bridges else ""
-
-    async def log() -> str:
-        there = {sip_call_id_of(record) for record in await records_of(field)}
-        missing = {call.leg.call_id for call in calls if call.leg is not None and needs_record(call)} - there
-        return f"I1: {len(missing)} calls are not written down" if missing else ""
-
-    async def jobs() -> str:
-        """Each call that ended was decided about, and no message is on its way."""
-        async with transaction(field.database) as connection:
-            rows = await connection.execute(text("SELECT entrypoint FROM pgqueuer WHERE status <> 'failed'"))
-            waiting = list(rows.scalars())
-        moving = [message.status.value for message in await _messages(field) if message.status in _ON_THEIR_WAY]
-        return f"I2: jobs {waiting} wait, messages are {moving}" if waiting or moving else ""
-
-    async def files() -> str:
-        left = _left_by_asterisk(field)
-        return f"I5: Asterisk's spool still has {left}" if left else ""
-
-    moves: list[str] = []
-
-    async def all_is_quiet() -> bool:
-        found = [told for look in (engine, asterisk, log, jobs, files) if (told := await look())]
-        moves[:] = found or moves
-        return not found
-
-    ends = time.monotonic() + _QUIET_WITHIN
-    while not await all_is_quiet():
-        if time.monotonic() > ends:
-            verdict.wrong += moves
-            break
-        await asyncio.sleep(0.1)
-    print(f"at rest after {time.monotonic() - began:.1f} s; what moved last: {'; '.join(moves) or 'nothing'}")
-    verdict.figures.add("until all was at rest s", time.monotonic() - began)
+    """Waits until nothing of this moves any more; what goes on all the same is wrong."""
+    took, moves = await until_quiet(field, calls)
+    verdict.figures.add("until all was at rest s", took)
+    verdict.wrong += moves
 
 
 async def _judge_telephones(field: Field, calls: Sequence[Placed], verdict: Verdict, fault_at: float) -> None:
@@ -230,7 +191,7 @@ async def _judge_records(field: Field, calls: Sequence[Placed], verdict: Verdict
     """I1 and I6."""
     ours = {call.leg.call_id: call for call in calls if call.leg is not None}
     records = [record for record in await records_of(field) if sip_call_id_of(record) in ours]
-    told = await _ends_told(field)
+    told = await ends_told(field)
     verdict.records = {sip_call_id_of(record): record for record in records}
     counted = Counter(map(sip_call_id_of, records))
     for call_id, call in ours.items():
@@ -259,8 +220,8 @@ def _judge_record(call: Placed, record: CallRecord, verdict: Verdict) -> None:
 
 async def judge_messages(field: Field, calls: Sequence[Placed], verdict: Verdict) -> None:
     """I2: by what the gateway itself wrote down when it accepted a message."""
-    accepted = Counter(kept.order.recipient for kept in _accepted(field))
-    told = {message.recipient: message for message in await _messages(field) if message.purpose is Purpose.CALLBACK}
+    accepted = Counter(kept.order.recipient for kept in accepted_by_gateway(field))
+    told = {message.recipient: message for message in await messages_of(field) if message.purpose is Purpose.CALLBACK}
     for call in calls:
         count, talk = accepted[call.caller], call.talk_seconds  # type: ignore[index]
         due = call.phase.message and talk > MIN_TALK + verdict.close
@@ -299,7 +260,7 @@ async def judge_asterisk(field: Field, verdict: Verdict) -> None:
 async def judge_recordings(field: Field, calls: Sequence[Placed], verdict: Verdict) -> None:
     """I5: each row has its file, each file its row, and they are as long as the telephones talked."""
     archive = archive_of(field.settings, field.database, SystemClock())
-    rows = await playback.listing(archive, limit=_EVERYTHING)
+    rows = await playback.listing(archive, limit=EVERYTHING)
     files = {str(path.relative_to(archive.folder)) for path in archive.folder.rglob("*.enc")}
     listed = {row.file for row in rows}
     verdict.holds(not listed - files, "I5", f"recordings without a file: {sorted(listed - files)}")
@@ -332,52 +293,21 @@ async def judge_recordings(field: Field, calls: Sequence[Placed], verdict: Verdi
         )
 
 
-def _left_by_asterisk(field: Field) -> list[str]:
-    """Files in its spool that hold sound and were not fetched. An empty one is of a talk that never began."""
-    spool = field.settings.paths.asterisk_spool
-    paths = [path for folder in ("monitor", "recording") for path in (spool / folder).glob("*.*")]
-    with suppress(FileNotFoundError):
-        return [path.name for path in paths if path.stat().st_size]
-    return [path.name for path in paths]
+async def judge_the_told(field: Field, verdict: Verdict) -> None:
+    """What a receiver of events was told; and I7, the audit."""
+    records = list(verdict.records.values())
+    verdict.figures.add("events received", len(field.sink.taken))
+    verdict.figures.add("events received again", len(field.sink.received) - len(field.sink.taken))
+    verdict.wrong += [f"events: {what}" for what in wrong_with_the_told(field.sink, records)]
+    async with transaction(field.database) as connection:
+        audit = await verify(connection)
+    verdict.holds(audit.whole, "I7", f"the audit: {audit.findings[:3]}")
 
 
 def _is_empty(field: Field, file: str) -> bool:
     """Whether the finding is about an empty file in Asterisk's spool."""
     path = field.settings.paths.asterisk_spool / file
     return path.exists() and not path.stat().st_size
-
-
-def needs_record(call: Placed) -> bool:
-    """A final answer reached the caller, who had not given up before Dari can have known of the call."""
-    return call.leg is not None and call.leg.final_code is not None
-
-
-def sip_call_id_of(record: CallRecord) -> str:
-    """The SIP Call-ID of the caller."""
-    return record.sip_call_id or ""
-
-
-def _accepted(field: Field) -> list[Kept]:
-    """What the gateway wrote down, in its own file, as accepted."""
-    journal = field.settings.paths.gateway / "messages.jsonl"
-    whole = journal.read_bytes().rpartition(b"\n")[0] if journal.exists() else b""
-    return [msgspec.json.decode(line, type=Kept) for line in whole.splitlines()]
-
-
-async def records_of(field: Field) -> list[CallRecord]:
-    async with transaction(field.database) as connection:
-        return await recent(connection, limit=_EVERYTHING)
-
-
-async def _ends_told(field: Field) -> Counter[UUID]:
-    """How often the stream of events tells the end of which call."""
-    async with transaction(field.database) as connection:
-        rows = await connection.execute(text("SELECT call_id FROM events WHERE kind = 'call.ended'"))
-        return Counter(rows.scalars())
-
-
-async def _messages(field: Field) -> list[Message]:
-    return await search.messages(field.database, limit=_EVERYTHING)
 
 
 def named(call: Placed) -> str:

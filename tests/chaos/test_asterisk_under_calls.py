@@ -22,6 +22,7 @@ from tests.chaos.processes import STRIKING, Hand, back, killed, vacuous
 from tests.chaos.proof import landed
 from tests.chaos.scene import PLAIN, Placed, Scene, install_telephones, number_of, numbers
 from tests.chaos.size import CALLS, INSTANTS, seeds
+from tests.chaos.written import needs_record, records_of, sip_call_id_of
 from tests.eventually import eventually
 from tests.real_asterisk import loopback
 
@@ -95,13 +96,13 @@ async def _judge(scene: Scene, cut: Sequence[Placed], died: Moment, verdict: Ver
     figures.add("calls", len(calls))
     figures.add("live at the fault", len(cut))
     await oracle.quiet(field, calls, verdict)
-    records = await oracle.records_of(field)
-    counted = Counter(map(oracle.sip_call_id_of, records))
-    verdict.records = {oracle.sip_call_id_of(record): record for record in records}
+    records = await records_of(field)
+    counted = Counter(map(sip_call_id_of, records))
+    verdict.records = {sip_call_id_of(record): record for record in records}
     for call in calls:
         leg = call.leg
         assert leg is not None
-        count, needed = counted[leg.call_id], oracle.needs_record(call) or leg.rang_at is not None
+        count, needed = counted[leg.call_id], needs_record(call) or leg.rang_at is not None
         figures.add("records lost", float(needed and not count))
         figures.add("records doubled", float(max(count - 1, 0)))
         verdict.holds(not needed or count > 0, "I1", f"{oracle.named(call)}: no record")
@@ -117,6 +118,7 @@ async def _judge(scene: Scene, cut: Sequence[Placed], died: Moment, verdict: Ver
     await oracle.judge_messages(field, calls, verdict)
     await oracle.judge_asterisk(field, verdict)
     await oracle.judge_recordings(field, calls, verdict)
+    await oracle.judge_the_told(field, verdict)
 
 
 def _wrong_with_cut(record: CallRecord, call: Placed, died: Moment, figures: Figures) -> list[str]:

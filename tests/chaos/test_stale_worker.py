@@ -184,7 +184,7 @@ async def _all_that_is_kept(database: AsyncEngine) -> list[object]:
     async with transaction(database) as connection:
         rows = [
             *await connection.execute(text("SELECT * FROM messages ORDER BY id")),
-            *await connection.execute(text("SELECT * FROM events ORDER BY id")),
+            *await connection.execute(text("SELECT id, kind, at, body FROM events ORDER BY id")),
         ]
         return [tuple(row) for row in rows]
 

@@ -48,7 +48,11 @@ async def _written(database: AsyncEngine) -> tuple[list[UUID], list[UUID], list[
     """The call ids of the records, of the events, and of the jobs, sorted."""
     async with transaction(database) as connection:
         records = (await connection.execute(text("SELECT call_id FROM calls ORDER BY 1"))).scalars().all()
-        events = (await connection.execute(text("SELECT call_id FROM events ORDER BY 1"))).scalars().all()
+        events = (
+            (await connection.execute(text("SELECT call_id FROM events WHERE kind = 'call.ended' ORDER BY 1")))
+            .scalars()
+            .all()
+        )
         jobs = await connection.execute(
             text("SELECT convert_from(payload, 'UTF8') FROM pgqueuer WHERE entrypoint = :name ORDER BY 1"),
             {"name": CALL_ENDED},
@@ -72,7 +76,11 @@ async def test_each_call_brings_one_record_one_event_and_one_job(
     assert await _written(database) == _once([one.call_id for one in records])
     async with transaction(database) as connection:
         row = (
-            (await connection.execute(text("SELECT * FROM events WHERE call_id = :id"), {"id": records[0].call_id}))
+            (
+                await connection.execute(
+                    text("SELECT * FROM events WHERE call_id = :id AND kind = 'call.ended'"), {"id": records[0].call_id}
+                )
+            )
             .mappings()
             .one()
         )

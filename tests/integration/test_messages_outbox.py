@@ -114,7 +114,7 @@ async def test_a_message_is_accepted_and_its_receipt_makes_it_delivered(database
     assert s.acceptances(kept) == 1
     async with transaction(database) as connection:
         kinds = await connection.execute(text("SELECT kind FROM events ORDER BY id"))
-    assert list(kinds.scalars()) == ["message.queued", "message.accepted", "message.delivered"]
+    assert list(kinds.scalars()) == ["message.queued", "message.sent", "message.delivered"]
 
 
 async def test_a_message_is_sent_once_however_often_the_job_is_done(database: AsyncEngine, tmp_path: Path) -> None:

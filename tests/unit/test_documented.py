@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from fastapi.routing import APIRoute, APIWebSocketRoute
 
+from engine.accounts.permissions import written_table
 from engine.api.health import health_router
 from engine.api.listening import listening_router
 from engine.api.receipts import receipts_router
@@ -58,6 +59,10 @@ def test_each_route_is_in_the_readme() -> None:
             assert isinstance(route, APIRoute)
             for method in route.methods or ():
                 assert f"`{method} {route.path}`" in README
+
+
+def test_the_readme_has_the_table_of_permissions() -> None:
+    assert written_table() in README
 
 
 def test_each_folder_of_the_engine_says_what_it_is() -> None:

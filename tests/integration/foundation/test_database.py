@@ -100,7 +100,7 @@ async def test_an_error_inside_undoes_the_transaction_and_passes_as_it_is(databa
             await connection.execute(insert)
             raise OwnError
     async with transaction(database) as connection:
-        assert await connection.scalar(text("SELECT count(*) FROM accounts")) == 0
+        assert await connection.scalar(text("SELECT count(*) FROM accounts WHERE name = 'shop'")) == 0
 
 
 async def test_a_broken_rule_of_the_tables_is_no_reason_to_try_later_and_shows_no_values(database: AsyncEngine) -> None:

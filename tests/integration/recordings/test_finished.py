@@ -11,11 +11,13 @@ from typing import Any
 
 import msgspec
 import pytest
+from sqlalchemy import text
 
 from engine.cdr.drain import CALL_ENDED, KEEP_RECORDING, KEEP_VOICEMAIL, Drain
 from engine.cdr.model import Side, Step, StepKind
 from engine.cdr.spool import Spool
 from engine.foundation.clock import SystemClock
+from engine.foundation.database import transaction
 from engine.foundation.errors import DariError, TryLater
 from engine.recordings import finished
 from engine.recordings.archive import remove_file
@@ -52,6 +54,17 @@ async def test_a_talk_is_kept_sealed_and_nothing_plain_stays(desk: Desk) -> None
     assert await desk.heard(kept) == wav(sound)
     noted = await desk.record(call.call_id)
     assert (noted.recording, noted.recording_reason) == (kept.file, "")
+
+
+async def test_it_is_told_once_that_a_talk_can_be_heard(desk: Desk) -> None:
+    call = await desk.call(seconds=3.0)
+    leave(desk.raw(call), talk(3.2))
+    for _ in range(2):
+        await keep_recording(desk.archive, call.call_id)
+    async with transaction(desk.archive.database) as connection:
+        told = (await connection.execute(text("SELECT account_id, kind, call_id, body FROM events"))).all()
+    body = {"number": call.number, "recording": "talk", "seconds": 3.2}
+    assert [tuple(row) for row in told] == [(desk.owner, "recording.ready", call.call_id, body)]
 
 
 async def test_a_talk_of_another_length_is_kept_with_the_reason(desk: Desk) -> None:

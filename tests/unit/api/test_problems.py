@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import AsyncIterator
+from typing import Annotated
 
 import aiohttp
 import pytest
+from annotated_types import Len
 from fastapi import APIRouter
+from fastapi.exceptions import RequestValidationError
+from pydantic import AwareDatetime, TypeAdapter, ValidationError
 
+from engine.accounts.attempts import TooOften
 from engine.api.app import make_api, serving
+from engine.api.problems import problem_of
+from engine.api.wire import Shape
 from engine.foundation.errors import Conflict, DariError, GaveUp, Invalid, NotAllowed, NotFound, TryLater
 from tests.loopback import ANY_PORT
 
@@ -19,6 +27,7 @@ ERRORS: dict[str, tuple[Exception, int]] = {
     "invalid": (Invalid("number: write it like …"), 422),
     "conflict": (Conflict("in another state"), 409),
     "later": (TryLater("the database is away", after=2.4), 503),
+    "too-often": (TooOften("too many failed sign-ins", after=2.4), 429),
     "gave-up": (GaveUp("tried often"), 500),
     "dari": (DariError("something of ours"), 500),
 }
@@ -88,3 +97,26 @@ async def test_the_server_is_gone_when_its_block_has_ended() -> None:
     async with aiohttp.ClientSession() as session:
         with pytest.raises(aiohttp.ClientConnectorError):
             await session.get(base)
+
+
+class Wanted(Shape):
+    at: AwareDatetime
+    years: Annotated[tuple[int, ...], Len(1, 2)]
+
+
+@pytest.mark.parametrize(
+    ("sent", "field", "rule"),
+    [
+        ({"at": "2026-11-22T00:00:00Z", "years": [1], "yaers": 1}, "body.yaers", "there is no such field here"),
+        ({"at": "2026-11-22T00:00:00", "years": [1]}, "body.at", "it must say its zone"),
+        ({"at": "2026-11-22T00:00:00Z", "years": []}, "body.years", "it must have at least 1 items"),
+        ({"at": "2026-11-22T00:00:00Z", "years": [1, 2, 3]}, "body.years", "it must have at most 2 items"),
+    ],
+)
+def test_a_fields_rule_is_said_without_words_of_python(sent: object, field: str, rule: str) -> None:
+    with pytest.raises(ValidationError) as wrong:
+        TypeAdapter(Wanted).validate_python(sent)
+    found = [error | {"loc": ("body", *error["loc"])} for error in wrong.value.errors()]
+    told = json.loads(bytes(problem_of(RequestValidationError(found)).body))["errors"][0]
+    assert told["field"] == field
+    assert told["rule"].startswith(rule)

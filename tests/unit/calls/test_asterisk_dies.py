@@ -76,7 +76,8 @@ def test_what_a_script_makes_of_a_dead_asterisk_is_no_end_of_the_call(tmp_path: 
         assert all(leg.ended_at == record.ended_at for leg in record.legs)
         assert all(step.started_at <= record.ended_at == step.ended_at for step in record.steps if not step.whole)
 
-    play(tmp_path, scenario, targets=(Target(number=PhoneNumber(SHOP)), Target(number=OTHER)), accept=True, record=False)
+    rung = (Target(number=PhoneNumber(SHOP)), Target(number=OTHER))
+    play(tmp_path, scenario, targets=rung, accept=True, record=False)
 
 
 def test_what_was_known_before_asterisk_died_stays(tmp_path: Path) -> None:

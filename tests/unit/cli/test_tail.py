@@ -70,6 +70,7 @@ def test_json_is_one_object_per_line_with_the_fields_of_an_event(dari: Dari, log
         "caller": "010****6789",
         "target": "02****5678",
         "detail": "",
+        "account_id": None,
     }
 
 

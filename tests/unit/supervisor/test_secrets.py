@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from engine.foundation.errors import Invalid
-from engine.supervisor.secrets import load_recording_key, load_secrets
+from engine.supervisor.secrets import load_recording_key, load_secret_key, load_secrets
 
 
 def test_secrets_are_made_once_for_their_owner_only(tmp_path: Path) -> None:
@@ -102,3 +102,26 @@ def test_a_lost_recording_key_is_not_made_anew_beside_recordings_that_only_it_op
     with pytest.raises(Invalid, match="put it back"):
         load_recording_key(tmp_path / "recording.key", recordings)
     assert not (tmp_path / "recording.key").exists()
+
+
+def test_the_key_of_other_secrets_is_made_once_and_a_damaged_one_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "home" / "secret.key"
+    with ThreadPoolExecutor(8) as pool:
+        made = set(pool.map(load_secret_key, [file] * 8, [tmp_path / "documents"] * 8))
+    assert made == {load_secret_key(file, tmp_path / "documents")}
+    assert len(base64.b64decode(made.pop())) == 32
+    assert file.stat().st_mode & 0o777 == 0o600
+    file.write_text("short")
+    with pytest.raises(Invalid, match=r"secret\.key is damaged; put your copy of it back"):
+        load_secret_key(file, tmp_path / "documents")
+    assert file.read_text() == "short"
+
+
+def test_a_lost_key_of_other_secrets_is_not_made_anew_beside_documents_that_only_it_opens(tmp_path: Path) -> None:
+    documents = tmp_path / "documents"
+    documents.mkdir()
+    load_secret_key(tmp_path / "first.key", documents)
+    (documents / "kept").touch()
+    with pytest.raises(Invalid, match="put your copy of it back"):
+        load_secret_key(tmp_path / "secret.key", documents)
+    assert not (tmp_path / "secret.key").exists()
