@@ -122,7 +122,7 @@ async def frozen_under_calls(
         fault_at = time.monotonic()
         async with frozen_for_the_block(engine, hand) as frozen:
             landed(frozen.proof)
-            came = scene.expect([PLAIN], RATE / 2, field.settings.watchdog_seconds)
+            came = scene.expect([PLAIN], RATE, field.settings.watchdog_seconds)
             await eventually(lambda: not engine.lives)
             cut_off = Proof(f"process {engine.pid} stood still until it was cut off", time.monotonic() - fault_at, "s")
         figures.add("frozen engine cut off s", cut_off.measured)
