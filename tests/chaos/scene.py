@@ -37,7 +37,7 @@ MIN_TALK = 1
 _LEFT_ALONE = 75.0
 """Seconds after which a caller whom nobody answers or refuses counts as left alone."""
 _TALKS_AT_LEAST = 2.2
-_SETTLING = 0.5
+_SETTLING = 1.0
 """Seconds after the answer in which sound may still begin, and before the end in which it may already be gone."""
 _CALLER_TONES = tuple(range(300, 1450, 50))
 _SHOP_TONES = tuple(range(1500, 3350, 50))
