@@ -24,6 +24,8 @@ from engine.foundation.errors import Conflict, GaveUp, Invalid, NotAllowed, NotF
 
 _NORMAL_CLEARING = 16
 _ASKED_AGAIN_FOR = 1.0
+_ENDINGS = 40
+_BETWEEN_ENDINGS = 0.05
 """Seconds."""
 _T = TypeVar("_T")
 
@@ -284,7 +286,13 @@ class Ari:
 
     async def end_recording(self, name: str) -> None:
         """Ends a recording of one channel and keeps what there is; ended already is done."""
-        await self._do_unless_gone(Operation.END_RECORDING, recordingName=name)
+        for _ in range(_ENDINGS):
+            await self._do_unless_gone(Operation.END_RECORDING, recordingName=name)
+            # Asterisk forgets what it took when the recording was about to begin.
+            if not await self.is_recording(name):
+                return
+            await asyncio.sleep(_BETWEEN_ENDINGS)
+        raise AsteriskFailed(f"recording {name}: Asterisk does not end it")
 
     async def snoop(self, channel: str, snoop: str, *, whisper: str = "none") -> None:
         """A channel `snoop` of the application's that hears what `channel` hears and says.

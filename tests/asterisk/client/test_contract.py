@@ -360,12 +360,8 @@ async def test_recording_of_a_channel_goes_on_until_it_is_ended_and_once_is_enou
     await world.ari.record_channel(channel, name, longest=60, silence=0)
     assert await world.ari.is_recording(name)
     await world.ari.end_recording(name)
-    await eventually(lambda: _is_over(world.ari, name))
+    assert not await world.ari.is_recording(name)
     await world.ari.end_recording(name)
-
-
-async def _is_over(ari: Ari, name: str) -> bool:
-    return not await ari.is_recording(name)
 
 
 async def test_whoever_is_taken_out_of_a_bridge_can_be_played_to_at_once(world: World) -> None:

@@ -7,6 +7,7 @@ import asyncio
 import aiohttp
 import pytest
 
+from engine.asterisk import commands
 from engine.asterisk.commands import (
     Ari,
     AsteriskFailed,
@@ -73,6 +74,25 @@ async def test_no_answer_in_time_leaves_the_outcome_unknown() -> None:
     async with FakeAri(silent=True) as server, client(server, timeout=0.05) as ari:
         with pytest.raises(OutcomeUnknown, match="may or may not have been done"):
             await ari.answer("c1")
+
+
+async def test_an_end_that_asterisk_forgot_is_asked_for_again_until_nothing_is_recorded() -> None:
+    async with FakeAri() as server, client(server) as ari:
+        ending = asyncio.ensure_future(ari.end_recording("r1"))
+        await eventually(lambda: [one.method for one in server.seen].count("POST") >= 2)
+        server.status = 404
+        await ending
+        assert {one.address for one in server.seen} == {
+            "/ari/recordings/live/r1",
+            "/ari/recordings/live/r1/stop",
+        }
+
+
+async def test_a_recording_that_nothing_ends_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commands, "_BETWEEN_ENDINGS", 0.0)
+    async with FakeAri() as server, client(server) as ari:
+        with pytest.raises(AsteriskFailed, match="recording r1: Asterisk does not end it"):
+            await ari.end_recording("r1")
 
 
 async def test_new_connections_are_never_more_than_asterisk_lets_wait() -> None:
