@@ -14,6 +14,7 @@ from engine.events.outbox import Event, append
 from engine.events.sequencer import number_all
 from engine.foundation.database import transaction
 from engine.foundation.ids import new_id
+from tests.eventually import eventually
 
 AT = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
 
@@ -43,6 +44,17 @@ async def happened(database: AsyncEngine, account: UUID | None, *whats: object) 
     """Events of one account, written and numbered."""
     await write(database, [event(account, what) for what in whats])
     await number_all(database)
+
+
+async def all_numbered(database: AsyncEngine) -> None:
+    """Returns when every event that was written so far has its place in a stream."""
+
+    async def none_left() -> bool:
+        async with transaction(database) as connection:
+            return await connection.scalar(text("SELECT NOT EXISTS (SELECT FROM events WHERE seq IS NULL)")) is True
+
+    await number_all(database)
+    await eventually(none_left)
 
 
 async def path_of(connection: AsyncConnection, account: UUID) -> tuple[UUID, ...]:
