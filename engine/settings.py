@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-from base64 import b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -25,6 +24,7 @@ from sqlalchemy.exc import ArgumentError
 from engine.foundation.errors import Invalid
 from engine.foundation.process import engine_name
 from engine.foundation.sockets import socket_folder
+from engine.foundation.written_key import is_key
 
 # A checkout keeps these beside `engine/`; a wheel carries them in `engine/share/`.
 _CHECKOUT = Path(__file__).resolve().parent.parent
@@ -441,11 +441,7 @@ class Settings(BaseSettings):
     @field_validator("recording_key", "secret_key")
     @classmethod
     def _key_of_32_bytes(cls, value: str) -> str:
-        try:
-            right = not value or len(b64decode(value, validate=True)) == 32
-        except ValueError:
-            right = False
-        if not right:
+        if value and not is_key(value):
             raise ValueError("must be 32 bytes in base64, as `openssl rand -base64 32` makes them, or empty")
         return value
 

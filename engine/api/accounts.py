@@ -116,10 +116,7 @@ def accounts_router() -> APIRouter:
     @router.get("/accounts")
     async def list_accounts(actor: ActorDep, rows: Rows, page: PageOf) -> Page[AccountShown]:
         """The accounts that you may see, by id, closed ones too."""
-        after = page.after(UUID)
-        found = await tree.listing(
-            rows, reach(actor, Deed.SEE_ACCOUNTS), after=after[0] if after else None, limit=page.rows
-        )
+        found = await tree.listing(rows, reach(actor, Deed.SEE_ACCOUNTS), after=page.behind(UUID), limit=page.rows)
         return page.page(found, shown, lambda account: (account.id,))
 
     @router.post("/accounts", status_code=HTTPStatus.CREATED)

@@ -113,7 +113,6 @@ def audit_router() -> APIRouter:
         if account is not None:
             check(actor, Deed.SEE_AUDIT, await tree.place_of(rows, account))
             within = account
-        before = page.after(UUID)
         wanted = Wanted(
             within=within,
             who=who,
@@ -123,7 +122,7 @@ def audit_router() -> APIRouter:
             since=span.since,
             until=span.until,
         )
-        found = await trail.entries(rows, wanted, before=before[0] if before else None, limit=page.rows)
+        found = await trail.entries(rows, wanted, before=page.behind(UUID), limit=page.rows)
         return page.page(found, _shown, lambda entry: (entry.id,))
 
     @router.post("/audit/verify")

@@ -8,7 +8,6 @@ problem is not kept: it changed nothing, and the same request is judged anew.
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -16,8 +15,6 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 
 import msgspec
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from fastapi import Response
@@ -26,6 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from engine.api import store
 from engine.api.problems import Code, Refused
 from engine.foundation.errors import GaveUp, TryLater
+from engine.foundation.sealing import seal, unseal
 
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"
@@ -33,7 +31,6 @@ KEPT_FOR = timedelta(hours=24)
 
 _LONGEST_KEY = 255
 _WAITS = 30.0
-_NONCE_BYTES = 12
 _KEPT_HEADERS = ("content-type", "etag", "location")
 
 
@@ -96,7 +93,7 @@ async def keep(connection: AsyncConnection, slot: Slot, response: Response) -> N
         return
     headers = {name: response.headers[name] for name in _KEPT_HEADERS if name in response.headers}
     kept = msgspec.msgpack.encode(_Kept(slot.fingerprint, response.status_code, headers, body))
-    await store.keep(connection, slot.id, _sealed(slot, kept))
+    await store.keep(connection, slot.id, seal(slot.key, kept, slot.id))
 
 
 async def forget(connection: AsyncConnection, now: datetime) -> int:
@@ -137,16 +134,10 @@ class Turns:
                 del self._waiting[slot.id], self._locks[slot.id]
 
 
-def _sealed(slot: Slot, kept: bytes) -> bytes:
-    nonce = secrets.token_bytes(_NONCE_BYTES)
-    return nonce + AESGCM(slot.key).encrypt(nonce, kept, slot.id)
-
-
 def _opened(slot: Slot, sealed: bytes | None) -> _Kept:
-    nonce, rest = (sealed or b"")[:_NONCE_BYTES], (sealed or b"")[_NONCE_BYTES:]
     try:
-        return msgspec.msgpack.decode(AESGCM(slot.key).decrypt(nonce, rest, slot.id), type=_Kept)
-    except (InvalidTag, ValueError, msgspec.DecodeError):
+        return msgspec.msgpack.decode(unseal(slot.key, sealed or b"", slot.id), type=_Kept)
+    except (ValueError, msgspec.DecodeError):
         raise GaveUp(
             f"{HEADER}: the answer kept for this key cannot be read; send the request with a new key"
         ) from None

@@ -101,9 +101,8 @@ def keys_router() -> APIRouter:
         revoked: Annotated[bool, Query(description="Revoked ones too.")] = False,
     ) -> Page[KeyShown]:
         """The keys that you may see, by id."""
-        after = page.after(UUID)
         found = await keys.listing(
-            rows, actor, account=account, revoked=revoked, after=after[0] if after else None, limit=page.rows
+            rows, actor, account=account, revoked=revoked, after=page.behind(UUID), limit=page.rows
         )
         return page.page(found, _shown, lambda key: (key.id,))
 

@@ -117,14 +117,13 @@ async def choose_numbers(
     kind: Annotated[NumberKind, Query(description="Of which kind.")] = NumberKind.VIRTUAL,
 ) -> Page[Offer]:
     """Free numbers, the best first: the same last digits, the same in another order, one off, easy ones."""
-    after = page.after(str)
     offers = await choice.choose(
         rows,
         actor,
         account,
         wish(like, easy and easy.value, exchange),
         kind=kind,
-        after=after[0] if after else None,
+        after=page.behind(str),
         limit=page.limit,
     )
     return Page(

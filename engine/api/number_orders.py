@@ -124,8 +124,7 @@ def number_orders_router() -> APIRouter:
 
 async def list_orders(actor: ActorDep, rows: Rows, page: PageOf) -> Page[OrderShown]:
     """Orders of your accounts, the newest first."""
-    before = page.after(UUID)
-    found = await orders.listing(rows, actor, before=before[0] if before else None, limit=page.rows)
+    found = await orders.listing(rows, actor, before=page.behind(UUID), limit=page.rows)
     return page.page(found, lambda one: OrderShown(**_values(one)), lambda one: (one.id,))
 
 

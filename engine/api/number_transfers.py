@@ -109,8 +109,7 @@ async def list_transfers(
     status: Annotated[TransferStatus | None, Query(description="What has become of it.")] = None,
 ) -> Page[TransferShown]:
     """Transfers from and to your accounts, the newest first."""
-    before = page.after(UUID)
-    found = await transfer.listing(rows, actor, status=status, before=before[0] if before else None, limit=page.rows)
+    found = await transfer.listing(rows, actor, status=status, before=page.behind(UUID), limit=page.rows)
     return page.page(found, _shown, lambda one: (one.id,))
 
 

@@ -51,6 +51,11 @@ class PageWanted:
         """The values that the last page ended with, of these types; None: from the start. Raises Refused."""
         return None if self.cursor is None else opened(self.cursor, kinds)
 
+    def behind(self, kind: type) -> Any | None:
+        """The one value, of that type, that the last page ended with; None: from the start. Raises Refused."""
+        values = self.after(kind)
+        return values[0] if values else None
+
     def page(
         self, found: Sequence[Row], shown: Callable[[Row], Item], place: Callable[[Row], tuple[CursorValue, ...]]
     ) -> Page[Item]:

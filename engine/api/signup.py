@@ -196,8 +196,7 @@ def applications_router() -> APIRouter:
         ] = None,
     ) -> Page[ApplicationShown]:
         """Applications for accounts under those that you may see, the oldest first."""
-        after = page.after(UUID)
-        found = await signup.listing(rows, actor, status=status, after=after[0] if after else None, limit=page.rows)
+        found = await signup.listing(rows, actor, status=status, after=page.behind(UUID), limit=page.rows)
         return page.page(found, lambda one: _shown(one, now), lambda one: (one.id,))
 
     @router.post("/applications", status_code=HTTPStatus.CREATED)

@@ -121,9 +121,8 @@ def users_router() -> APIRouter:
         removed: Annotated[bool, Query(description="Removed ones too.")] = False,
     ) -> Page[UserShown]:
         """The users whom you may see, by id."""
-        after = page.after(UUID)
         found = await users.listing(
-            rows, actor, account=account, removed=removed, after=after[0] if after else None, limit=page.rows
+            rows, actor, account=account, removed=removed, after=page.behind(UUID), limit=page.rows
         )
         return page.page(found, user_shown, lambda user: (user.id,))
 

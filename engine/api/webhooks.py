@@ -275,8 +275,7 @@ def webhooks_router() -> APIRouter:
         ] = None,
     ) -> Page[WebhookShown]:
         """The webhooks that you may see, by id."""
-        after = page.after(UUID)
-        found = await book.listing(rows, actor, account=account, after=after[0] if after else None, limit=page.rows)
+        found = await book.listing(rows, actor, account=account, after=page.behind(UUID), limit=page.rows)
         return page.page(found, shown, lambda webhook: (webhook.id,))
 
     @router.post("/webhooks", status_code=HTTPStatus.CREATED)

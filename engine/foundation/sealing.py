@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import secrets
 from dataclasses import dataclass, field
 
@@ -10,9 +9,23 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from engine.foundation.errors import Invalid
+from engine.foundation.written_key import read_key
 
-_KEY_BYTES = 32
 _NONCE_BYTES = 12
+
+
+def seal(key: bytes, plain: bytes, bound_to: bytes) -> bytes:
+    """AES-256-GCM, the nonce first. It opens only for the same `bound_to`, so that it fits in no other's place."""
+    nonce = secrets.token_bytes(_NONCE_BYTES)
+    return nonce + AESGCM(key).encrypt(nonce, plain, bound_to)
+
+
+def unseal(key: bytes, sealed: bytes, bound_to: bytes) -> bytes:
+    """What was sealed so. Raises ValueError when it was another key, or bound to something else."""
+    try:
+        return AESGCM(key).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], bound_to)
+    except InvalidTag:
+        raise ValueError("sealed with another key, or for something else") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,26 +37,17 @@ class SealingKey:
     @classmethod
     def of(cls, written: str) -> SealingKey:
         """From its setting: 32 bytes in base64. Raises Invalid."""
-        if not written:
-            raise Invalid("DARI_SECRET_KEY: it is empty; `dari up` makes one in DARI_HOME at its first start")
-        try:
-            secret = base64.b64decode(written, validate=True)
-        except ValueError:
-            secret = b""
-        if len(secret) != _KEY_BYTES:
-            raise Invalid("DARI_SECRET_KEY: it must be 32 bytes in base64, as `openssl rand -base64 32` makes them")
-        return cls(secret)
+        return cls(read_key("DARI_SECRET_KEY", written))
 
     def seal(self, secret: bytes, whose: str) -> bytes:
         """Opens only for the same `whose`, so that nobody can put it in another's place."""
-        nonce = secrets.token_bytes(_NONCE_BYTES)
-        return nonce + AESGCM(self.secret).encrypt(nonce, secret, whose.encode())
+        return seal(self.secret, secret, whose.encode())
 
     def open(self, sealed: bytes, whose: str) -> bytes:
         """What was sealed for `whose`. Raises Invalid when it was another key, or for somebody else."""
         try:
-            return AESGCM(self.secret).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], whose.encode())
-        except (InvalidTag, ValueError):
+            return unseal(self.secret, sealed, whose.encode())
+        except ValueError:
             raise Invalid(
                 f"{whose}: DARI_SECRET_KEY does not open its secret; set the key that it was made with, or make the "
                 "secret anew"

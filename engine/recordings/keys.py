@@ -6,22 +6,18 @@ was sealed under it. Every deed works in the caller's transaction.
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import secrets
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine.foundation.errors import GaveUp, Invalid, NotFound
+from engine.foundation.sealing import seal, unseal
+from engine.foundation.written_key import KEY_BYTES, read_key
 from engine.recordings import store
-
-KEY_BYTES = 32
-_NONCE_BYTES = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +38,7 @@ class MasterKey:
     @classmethod
     def of(cls, written: str) -> MasterKey:
         """From its setting: 32 bytes in base64. Raises Invalid."""
-        if not written:
-            raise Invalid("DARI_RECORDING_KEY: it is empty; `dari up` makes one in DARI_HOME at its first start")
-        try:
-            secret = base64.b64decode(written, validate=True)
-        except ValueError:
-            secret = b""
-        if len(secret) != KEY_BYTES:
-            raise Invalid("DARI_RECORDING_KEY: it must be 32 bytes in base64, as `openssl rand -base64 32` makes them")
-        return cls(secret)
+        return cls(read_key("DARI_RECORDING_KEY", written))
 
     @property
     def name(self) -> str:
@@ -58,15 +46,13 @@ class MasterKey:
         return hashlib.sha256(b"dari recording key\0" + self.secret).hexdigest()[:16]
 
     def wrap(self, key: OwnerKey) -> bytes:
-        nonce = secrets.token_bytes(_NONCE_BYTES)
-        return nonce + AESGCM(self.secret).encrypt(nonce, key.secret, _bound_to(key.account_id, key.version))
+        return seal(self.secret, key.secret, _bound_to(key.account_id, key.version))
 
     def unwrap(self, account_id: UUID, version: int, wrapped: bytes) -> OwnerKey:
         """Raises Invalid when it was wrapped by another master key, or for another owner or version."""
-        nonce, sealed = wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:]
         try:
-            secret = AESGCM(self.secret).decrypt(nonce, sealed, _bound_to(account_id, version))
-        except (InvalidTag, ValueError):
+            secret = unseal(self.secret, wrapped, _bound_to(account_id, version))
+        except ValueError:
             raise Invalid(
                 f"recordings of account {account_id}: DARI_RECORDING_KEY does not open their key; "
                 "set the one that they were made with"

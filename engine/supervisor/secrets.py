@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import os
 import secrets
 from contextlib import suppress
@@ -13,8 +12,7 @@ from tempfile import NamedTemporaryFile
 import msgspec
 
 from engine.foundation.errors import Invalid
-
-_KEY_BYTES = 32
+from engine.foundation.written_key import KEY_BYTES, is_key
 
 
 class Secrets(msgspec.Struct, frozen=True):
@@ -50,7 +48,7 @@ def load_recording_key(path: Path, recordings: Path) -> str:
                 f"{path} is missing, and {recordings} holds recordings that nothing else opens; put it back from your "
                 "copy, or move those recordings away"
             ) from None
-        _put(path, base64.b64encode(secrets.token_bytes(_KEY_BYTES)) + b"\n")
+        _put(path, base64.b64encode(secrets.token_bytes(KEY_BYTES)) + b"\n")
     return _read_key(path)
 
 
@@ -64,7 +62,7 @@ def load_secret_key(path: Path, documents: Path) -> str:
         return _read_key(path, mend)
     if documents.is_dir() and any(documents.iterdir()):
         raise Invalid(f"{path} is missing, and {documents} holds what nothing else opens; {mend}")
-    _put(path, base64.b64encode(secrets.token_bytes(_KEY_BYTES)) + b"\n")
+    _put(path, base64.b64encode(secrets.token_bytes(KEY_BYTES)) + b"\n")
     return _read_key(path, mend)
 
 
@@ -77,11 +75,7 @@ def _read(path: Path) -> Secrets:
 
 def _read_key(path: Path, mend: str = "put your copy of it back: without it no recording can be heard") -> str:
     key = _content(path).strip()
-    try:
-        right = len(base64.b64decode(key, validate=True)) == _KEY_BYTES
-    except binascii.Error:
-        right = False
-    if not right:
+    if not is_key(key):
         raise Invalid(f"{path} is damaged; {mend}")
     return key.decode()
 
