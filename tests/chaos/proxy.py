@@ -413,14 +413,16 @@ class AriProxy:
             break_off(request.transport)
             return web.Response(status=502)
         here = web.WebSocketResponse(autoping=False, max_msg_size=0)
-        await here.prepare(request)
-        self.connected += 1
         line = _Line(self, request, here, there)
-        self._sockets.append(line)
-        closed_by = await line.run()
-        if not line.over:
-            self.closed[closed_by] += 1
-        line.break_off()
+        try:
+            await here.prepare(request)
+            self.connected += 1
+            self._sockets.append(line)
+            closed_by = await line.run()
+            if not line.over:
+                self.closed[closed_by] += 1
+        finally:  # a listener may leave, and the proxy may end, at any of these lines
+            line.break_off()
         return here
 
 
@@ -467,6 +469,7 @@ class _Line:
         break_off(self._request.transport)
         response = self._there._response
         break_off(response.connection.transport if response.connection else None)
+        response.close()
 
     async def _from_engine(self) -> None:
         async for frame in self._here:
