@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
+import secrets
 from pathlib import Path
 
 
 def replace_file(path: Path, content: bytes, mode: int = 0o644, *, sync: bool = False) -> None:
     """Puts `content` at `path` in one step: whoever reads sees the old file or the new one, never a part.
 
-    With `sync` it would survive a power cut. Raises OSError and leaves the old file.
+    Several may write the same file at once, threads of one process too. With `sync` it would survive a power cut.
+    Raises OSError and leaves the old file.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.unlink(missing_ok=True)
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
             os.fchmod(file.fileno(), mode)

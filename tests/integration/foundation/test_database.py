@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.testing import capture_logs
@@ -66,16 +67,56 @@ async def test_a_connection_that_the_server_ended_is_told_as_try_later_and_repla
 async def test_connections_that_died_in_the_pool_are_not_noticed_by_the_next_user(
     database: AsyncEngine, database_url: str
 ) -> None:
+    dead = await pid_of(database)
+    await end_backend(database_url, dead)
+    assert await pid_of(database) != dead
+
+
+async def test_a_connection_that_rested_is_asked_whether_it_lives(
+    database: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pings: list[DBAPIConnection] = []
+    ask = database.sync_engine.dialect.do_ping
+
+    def ping(one: DBAPIConnection) -> bool:
+        pings.append(one)
+        return ask(one)
+
+    monkeypatch.setattr(database.sync_engine.dialect, "do_ping", ping)
+    alive = await pid_of(database)
+    assert (await pid_of(database), len(pings)) == (alive, 0)
+    monkeypatch.setattr(database_module, "_SURELY_ALIVE", 0.0)
+    assert (await pid_of(database), len(pings)) == (alive, 1)
+
+
+async def test_a_connection_that_says_nothing_when_it_is_asked_is_replaced(
+    database: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead = await pid_of(database)
+
+    def ping(_: object) -> bool:
+        monkeypatch.undo()
+        raise database.sync_engine.dialect.loaded_dbapi.OperationalError("no answer")
+
+    monkeypatch.setattr(database_module, "_SURELY_ALIVE", 0.0)
+    monkeypatch.setattr(database.sync_engine.dialect, "do_ping", ping)
+    assert await pid_of(database) != dead
+
+
+async def pid_of(database: AsyncEngine) -> int:
     async with transaction(database) as connection:
-        dead = await connection.scalar(text("SELECT pg_backend_pid()"))
-    killer = open_database(database_url, command_timeout=5.0)
+        pid = await connection.scalar(text("SELECT pg_backend_pid()"))
+    assert isinstance(pid, int)
+    return pid
+
+
+async def end_backend(url: str, pid: int) -> None:
+    """Ends a connection at the server's side, and returns when it is gone."""
+    killer = await connect(url, command_timeout=PATIENCE)
     try:
-        async with transaction(killer) as connection:
-            await connection.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": dead})
+        assert await killer.fetchval("SELECT pg_terminate_backend($1, 20000)", pid)
     finally:
-        await killer.dispose()
-    async with transaction(database) as connection:
-        assert await connection.scalar(text("SELECT pg_backend_pid()")) != dead
+        await killer.close()
 
 
 async def test_a_full_pool_is_told_as_try_later(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
