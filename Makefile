@@ -24,12 +24,13 @@ READY := .venv/.ready
 # An environment that was copied or moved here, or whose Python is gone, is made anew.
 $(shell [ "$$(cat $(READY) 2>/dev/null)" = "$$(pwd -P)" ] && .venv/bin/python -c '' 2>/dev/null || rm -f $(READY))
 
-.PHONY: help demo test bench chaos fuzz check prompts asterisk clean
+.PHONY: help demo test bench bench-quick bench-parts chaos fuzz check prompts asterisk clean
 
 help: ## Show this
 	@echo "make demo         six real calls; then up until Ctrl-C (ONCE=1: exits, 0 if all did what they should)"
 	@echo "make test         every test, those with a real Asterisk and PostgreSQL included (WORKERS=$(WORKERS))"
-	@echo "make bench        measures planning, routing's cache and real calls (AGAINST=another checkout: compares the calls)"
+	@echo "make bench        real calls beside what Asterisk allows, side by side in one table (bench-quick: two minutes)"
+	@echo "make bench-parts  planning, routing's cache, real calls (AGAINST=another checkout: compares the calls)"
 	@echo "make chaos        faults at 20 random instants under 100 calls; callers leave at 200 random instants of every step;"
 	@echo "                  500 random calls against what explain says (FAULTS=, FAULT_CALLS=, FAULT_SECONDS=, SEED= …)"
 	@echo "make fuzz         ten minutes of requests that nobody should send to the API (FUZZ_SECONDS=, SEED=)"
@@ -48,8 +49,16 @@ test: $(READY)
 	@tests/get-chromium .cache/chromium
 	@.venv/bin/python -m pytest -n $(WORKERS) --dist loadfile
 
-# Small figures, to see that nothing is far off; tests/bench/README.md says how to measure well.
+# tests/bench/README.md says how to measure well. bench takes about two hours and a half, bench-quick two minutes.
 bench: $(READY)
+	@asterisk-conf/get-asterisk .cache/asterisk
+	@.venv/bin/python -m tests.bench.side_by_side --peers
+
+bench-quick: $(READY)
+	@asterisk-conf/get-asterisk .cache/asterisk
+	@.venv/bin/python -m tests.bench.side_by_side --quick
+
+bench-parts: $(READY)
 	@asterisk-conf/get-asterisk .cache/asterisk
 	@.venv/bin/python -m tests.bench.plan --calls 5000
 	@.venv/bin/python -m tests.bench.routing_cache --numbers 20000

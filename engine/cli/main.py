@@ -48,6 +48,7 @@ COMMANDS = {
     "webhook": Entry("engine.cli.webhook", "Send events to receivers, and again what they missed.", SET_UP),
     "prompt": Entry("engine.cli.prompt", "Make announcements out of recordings, texts and music.", SET_UP),
     "trunk": Entry("engine.cli.trunk", "Name the carriers' lines: who may call in, how calls go out.", SET_UP),
+    "bench": Entry("engine.cli.bench", "Fill an empty database with a made-up past, to measure on.", SET_UP),
     "api": Entry("engine.cli.api", "Get the description of the API, or a client made from it.", SET_UP),
     "status": Entry("engine.cli.status", "Show every part and what the engine says.", LOOK),
     "doctor": Entry("engine.cli.doctor", "Check everything and say how to mend it.", LOOK),

@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = _options().parse_args(arguments)
     try:
         sides, plan = _sides(given), _plan(given)
-        _check_sipp()
+        check_sipp()
         rounds = given.rounds or len(sides)
         with telling() as say:
             runs = asyncio.run(_in_turns(sides, plan, rounds, say))
@@ -84,7 +84,7 @@ def _sides(given: argparse.Namespace) -> dict[str, Checkout]:
     return {"before": Checkout.of(given.against, given.against_python)} | now
 
 
-def _check_sipp() -> None:
+def check_sipp() -> None:
     """Raises Invalid when there is none; without DARI_ASTERISK_FILES it is the one that make unpacks."""
     os.environ.setdefault("DARI_ASTERISK_FILES", str(PRODUCT_FILES / ".cache" / "asterisk"))
     try:

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +64,7 @@ class Checkout:
 class System:
     """A checkout that is up in a home of its own."""
 
-    def __init__(self, checkout: Checkout, home: Path, ip: str) -> None:
+    def __init__(self, checkout: Checkout, home: Path, ip: str, settings: Mapping[str, str] | None = None) -> None:
         self.home = home
         self.sip = f"{ip}:5060"
         self._checkout = checkout
@@ -74,19 +74,20 @@ class System:
             "DARI_HOME": str(home),
             "DARI_SIP_BIND": self.sip,
             "DARI_HTTP_BIND": f"{ip}:8050",
+            **(settings or {}),
         }
         for name in ("DARI_ASTERISK", "DARI_ASTERISK_FILES"):
             if name in os.environ:
                 self._environment[name] = os.environ[name]
 
-    async def run(self, *arguments: str) -> str:
+    async def run(self, *arguments: str, within: float = _COMMAND_WITHIN) -> str:
         """A command of that checkout to its end; what it said on stdout. Raises GaveUp when it fails."""
         process = await self._start(*arguments, output=asyncio.subprocess.PIPE, errors=asyncio.subprocess.PIPE)
         try:
-            async with asyncio.timeout(_COMMAND_WITHIN):
+            async with asyncio.timeout(within):
                 output, errors = await process.communicate()
         except TimeoutError:
-            raise GaveUp(f"`dari {arguments[0]}` has not ended after {_COMMAND_WITHIN:.0f} s") from None
+            raise GaveUp(f"`dari {arguments[0]}` has not ended after {within:.0f} s") from None
         finally:
             await _cut_off(process)
         if process.returncode:
@@ -165,11 +166,11 @@ async def _cut_off(process: asyncio.subprocess.Process) -> None:
 
 
 @asynccontextmanager
-async def running(checkout: Checkout, ip: str) -> AsyncIterator[System]:
+async def running(checkout: Checkout, ip: str, settings: Mapping[str, str] | None = None) -> AsyncIterator[System]:
     """The checkout, up in a fresh home at `ip`; ended, and the home gone, whatever becomes of the block."""
     home = Path(tempfile.mkdtemp(prefix="dari-bench-"))
     home.chmod(0o755)  # PostgreSQL runs as another user when we are root
-    system = System(checkout, home, ip)
+    system = System(checkout, home, ip, settings)
     up = None
     try:
         up = await system.start()

@@ -1,5 +1,8 @@
 """How soon a receiver knows: `python -m tests.bench.event_delivery [--rate 50] [--seconds 30] [--webhooks 3] [--json]`.
 
+`--waiting 3000 --batches 1 50 --round-trip 20` measures instead how fast one receiver that is so many milliseconds away
+gets so many events that wait for it, with each size of a batch in turn.
+
 Calls as an engine writes them (live events, then the record through the spool) in one process, the sequencer and the
 sending in a second, the receivers in a third, on an embedded PostgreSQL of its own that syncs every commit. All events
 of every call go to every receiver. Measured from the instant at which something happened until a receiver has read it.
@@ -21,7 +24,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -34,7 +37,8 @@ from engine.cdr.model import CallRecord, Side, Step, StepKind
 from engine.cdr.spool import Spool
 from engine.events.call_log import CallEvent, CallEventKind
 from engine.events.live import LiveEvents
-from engine.events.sequencer import Sequencer
+from engine.events.outbox import append
+from engine.events.sequencer import Sequencer, number_all
 from engine.events.tail import Tail
 from engine.foundation.clock import SystemClock
 from engine.foundation.database import open_database, transaction
@@ -43,14 +47,14 @@ from engine.foundation.schema import upgrade
 from engine.foundation.sealing import SealingKey
 from engine.foundation.tasks import Tasks
 from engine.webhooks import book
-from engine.webhooks.book import Rules, Settings
 from engine.webhooks.egress import Egress
 from engine.webhooks.lane import Means
 from engine.webhooks.post_office import PostOffice
+from engine.webhooks.settings import Rules, WebhookSettings
 from tests.call_records import CALLER, NUMBER, TARGET, arrival, record
 from tests.databases import MIGRATIONS
 from tests.own_postgres import own_postgres
-from tests.stream_written import open_node
+from tests.stream_written import event, open_node
 
 _RULES = Rules(SealingKey(bytes(range(32))), (ip_network("127.0.0.0/8"),))
 _KINDS = ("call.started", "call.ringing", "call.answered", "call.ended")
@@ -60,12 +64,24 @@ _RING, _TALK = 0.5, 0.5  # seconds between a call's events
 _SHOPS = 20
 
 
+class _Running(NamedTuple):
+    url: str
+    home: Path
+    database: AsyncEngine
+    shops: list[UUID]
+    receiving: Process
+
+
 def main() -> None:
     """Starts everything, plays the calls, prints a table."""
     parser = argparse.ArgumentParser(description="How soon a receiver knows.")
     parser.add_argument("--rate", type=float, default=50.0, help="calls per second")
     parser.add_argument("--seconds", type=float, default=30.0, help="how long calls come")
     parser.add_argument("--webhooks", type=int, default=3, help="receivers")
+    parser.add_argument("--batch", type=int, default=1, help="most events in one request")
+    parser.add_argument("--round-trip", type=float, default=0.0, help="milliseconds that a receiver is away")
+    parser.add_argument("--waiting", type=int, default=0, help="events that wait, instead of calls that come")
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 50], help="the sizes compared with --waiting")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--part", choices=["sending", "receiving"], help=argparse.SUPPRESS)
     parser.add_argument("--url", help=argparse.SUPPRESS)
@@ -73,13 +89,32 @@ def main() -> None:
     if wanted.part == "sending":
         asyncio.run(_send(wanted.url))
     elif wanted.part == "receiving":
-        asyncio.run(_receive())
+        asyncio.run(_receive(wanted.round_trip))
+    elif wanted.waiting:
+        found = asyncio.run(_compare(wanted.waiting, wanted.batches, wanted.round_trip))
+        print(json.dumps(found) if wanted.json else _compared(found))
     else:
-        figures = asyncio.run(_measure(wanted.rate, wanted.seconds, wanted.webhooks))
+        plan = Plan(wanted.rate, wanted.seconds, wanted.webhooks, wanted.batch)
+        figures = asyncio.run(_measure(plan, wanted.round_trip))
         print(json.dumps(figures) if wanted.json else _table(figures))
 
 
-async def _measure(rate: float, seconds: float, webhooks: int) -> dict[str, Any]:
+class Plan(msgspec.Struct, frozen=True):
+    """What is played."""
+
+    rate: float
+    seconds: float
+    webhooks: int
+    batch: int
+
+    @property
+    def calls(self) -> int:
+        return round(self.rate * (self.seconds + _WARM))
+
+
+@asynccontextmanager
+async def _running(webhooks: int, batch: int, round_trip: float) -> AsyncIterator[_Running]:
+    """A database, the receivers, and the webhooks that lead to them."""
     with tempfile.TemporaryDirectory(prefix="dari-bench-") as folder:
         home = Path(folder)
         home.chmod(0o755)
@@ -89,32 +124,57 @@ async def _measure(rate: float, seconds: float, webhooks: int) -> dict[str, Any]
             await upgrade(url, MIGRATIONS)
             database = open_database(url, 10.0)
             stack.push_async_callback(database.dispose)
-            receiving = await stack.enter_async_context(_process("receiving"))
+            receiving = await stack.enter_async_context(_process("receiving", "--round-trip", str(round_trip)))
             base = await _line(receiving)
-            shops = await _set_up(database, base, webhooks)
-            sending = await stack.enter_async_context(_process("sending", "--url", url))
-            await _line(sending)
-            return await _play(database, home, shops, receiving, Plan(rate, seconds, webhooks))
+            shops = await _set_up(database, base, webhooks, batch)
+            yield _Running(url, home, database, shops, receiving)
 
 
-class Plan(msgspec.Struct, frozen=True):
-    """What is played."""
-
-    rate: float
-    seconds: float
-    webhooks: int
-
-    @property
-    def calls(self) -> int:
-        return round(self.rate * (self.seconds + _WARM))
+async def _measure(plan: Plan, round_trip: float) -> dict[str, Any]:
+    async with _running(plan.webhooks, plan.batch, round_trip) as world, _sending(world.url):
+        return await _play(world.database, world.home, world.shops, world.receiving, plan)
 
 
-async def _set_up(database: AsyncEngine, base: str, webhooks: int) -> list[UUID]:
+async def _compare(waiting: int, batches: Sequence[int], round_trip: float) -> list[dict[str, Any]]:
+    """Events per second with each size, from the first one that comes until the last, and the ratio to the first."""
+    found: list[dict[str, Any]] = []
+    for batch in batches:
+        async with _running(1, batch, round_trip) as world:
+            calls = [new_id(datetime.now(UTC)) for _ in range(waiting)]
+            async with transaction(world.database) as connection:
+                await append(connection, [event(world.shops[0], "", "call.started", call) for call in calls])
+            await number_all(world.database)
+            async with _sending(world.url):
+                arrived = await _arrived(world.receiving, waiting)
+        instants = [at for _, _, _, at in arrived]
+        rate = (waiting - batch) / max(instants[-1] - instants[0], 1e-9)
+        found.append(
+            {
+                "batch": batch,
+                "events": waiting,
+                "round_trip_ms": round_trip,
+                "in_order": [call for _, call, _, _ in arrived] == list(map(str, calls)),
+                "events_per_second": round(rate, 1),
+                "ratio": round(rate / (found[0]["events_per_second"] if found else rate), 1),
+            }
+        )
+    return found
+
+
+def _compared(found: Sequence[dict[str, Any]]) -> str:
+    lines = [f"{'batch':>6}{'events/s':>12}{'ratio':>8}{'in order':>10}"]
+    for one in found:
+        in_order = "yes" if one["in_order"] else "NO"
+        lines.append(f"{one['batch']:>6}{one['events_per_second']:>12}{one['ratio']:>8}{in_order:>10}")
+    return "\n".join(lines)
+
+
+async def _set_up(database: AsyncEngine, base: str, webhooks: int, batch: int) -> list[UUID]:
     agency = await open_node(database, "agency", "agency")
     shops = [await open_node(database, f"shop {index}", "shop", agency) for index in range(_SHOPS)]
     async with transaction(database) as connection:
         for index in range(webhooks):
-            wanted = Settings(url=f"{base}/{index}", kinds=("call.*",))
+            wanted = WebhookSettings(url=f"{base}/{index}", kinds=("call.*",), batch=batch)
             await book.add(connection, _RULES, LOCAL_OPERATOR, agency, wanted, datetime.now(UTC))
     return shops
 
@@ -231,6 +291,14 @@ def _table(figures: dict[str, Any]) -> str:
 
 
 @asynccontextmanager
+async def _sending(url: str) -> AsyncIterator[None]:
+    """While the block is open, what waits is sent."""
+    async with _process("sending", "--url", url) as sending:
+        await _line(sending)
+        yield
+
+
+@asynccontextmanager
 async def _process(part: str, *options: str) -> AsyncIterator[Process]:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.bench.event_delivery", "--part", part, *options), stdin=PIPE, stdout=PIPE
@@ -267,13 +335,15 @@ async def _send(url: str) -> None:
         await asyncio.Event().wait()
 
 
-async def _receive() -> None:
-    """Receivers that take everything, and tell when they had read it."""
+async def _receive(round_trip: float) -> None:
+    """Receivers that take everything, tell when they had read it, and answer as late as one that is so far away."""
 
     async def take(request: web.Request) -> web.Response:
-        event = msgspec.json.decode(await request.read())
-        line = f"{request.path[1:]} {event['call_id']} {event['type']} {time.time()}\n"
-        os.write(sys.stdout.fileno(), line.encode())
+        body = msgspec.json.decode(await request.read())
+        at, webhook = time.time(), request.path[1:]
+        for told in body["events"] if body["type"] == "batch" else [body]:
+            os.write(sys.stdout.fileno(), f"{webhook} {told['call_id']} {told['type']} {at}\n".encode())
+        await asyncio.sleep(round_trip / 1000)
         return web.Response(status=204)
 
     application = web.Application()

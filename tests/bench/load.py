@@ -22,6 +22,7 @@ _SCENARIOS = Path(__file__).parent / "sipp"
 _SHOP, _CALLER, _PROBE = 5070, 5080, 5090
 _AT_ONCE = 1000  # calls of SIPp that are under way; more wait their turn
 _PATIENCE = 10.0  # seconds for each answer
+_TALK = "talk.alaw"  # named in caller-talking.xml
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,8 @@ class Load:
     calls: int
     rate: float
     hold: float = 1.0
+    patience: float = 10.0
+    """Seconds that a caller waits for each answer."""
 
     @property
     def seconds(self) -> float:
@@ -61,6 +64,9 @@ class Outcome:
     repeated: int = 0
     ringing: list[float] = field(default_factory=list)
     answer: list[float] = field(default_factory=list)
+    refusal: list[float] = field(default_factory=list)
+    span: float = 0.0
+    """Seconds from the first INVITE to the last."""
 
     @property
     def placed(self) -> int:
@@ -68,9 +74,10 @@ class Outcome:
 
 
 @asynccontextmanager
-async def shops(place: Place) -> AsyncIterator[None]:
-    """Every number behind the carrier rings and answers at once while the block runs."""
-    options = ("-mp", "7000", "-timeout", "3600s")
+async def shops(place: Place, *, with_sound: bool = False) -> AsyncIterator[None]:
+    """Every number behind the carrier rings and answers at once while the block runs; with sound it sends back what it
+    hears."""
+    options = ("-mp", "7000", "-timeout", "36000s", *(("-rtp_echo",) if with_sound else ()))
     async with _sipp("shop", place, _SHOP, *options) as process:
         await eventually(lambda: not is_free(place.carrier, _SHOP, Transport.UDP) or process.returncode is not None)
         if process.returncode is not None:
@@ -79,18 +86,23 @@ async def shops(place: Place) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def callers(place: Place, load: Load) -> AsyncIterator[asyncio.subprocess.Process]:
+async def callers(
+    place: Place, load: Load, *, with_sound: bool = False, at_once: int = _AT_ONCE
+) -> AsyncIterator[asyncio.subprocess.Process]:
     """A SIPp that places `load` and then ends by itself; `read_outcome` tells how it went."""
     lines = (f"010{3 * 10**7 + one:08};{place.numbers[one % len(place.numbers)]}\n" for one in range(load.calls))
     (place.folder / "callers.csv").write_text("SEQUENTIAL\n" + "".join(lines))
+    patience, whole = round(1000 * (load.patience + load.hold)), round(load.seconds + load.patience) + 60
     options = (
-        *("-inf", str(place.folder / "callers.csv"), "-mp", "6000", "-m", str(load.calls), "-l", str(_AT_ONCE)),
+        *("-inf", str(place.folder / "callers.csv"), "-mp", "6000", "-m", str(load.calls), "-l", str(at_once)),
         *("-r", str(round(load.rate * 100)), "-rp", "100000", "-d", str(round(1000 * load.hold))),
-        *("-recv_timeout", str(round(1000 * (_PATIENCE + load.hold))), "-timeout", f"{round(load.seconds) + 60}s"),
+        *("-recv_timeout", str(patience), "-timeout", f"{whole}s"),
         *("-trace_shortmsg", "-shortmessage_file", str(place.folder / "callers.tsv")),
         *("-trace_err", "-error_file", str(place.folder / "callers.errors"), place.dari),
     )
-    async with _sipp("caller", place, _CALLER, *options) as process:
+    if with_sound:
+        (place.folder / _TALK).write_bytes(bytes(range(0x40, 0x80)) * 500)  # 4 s of A-law, loud
+    async with _sipp("caller-talking" if with_sound else "caller", place, _CALLER, *options) as process:
         yield process
 
 
@@ -125,8 +137,12 @@ def read_outcome(file: Path) -> Outcome:
                 _, _, instant, way, call_id, cseq, first = row
                 seen = calls.setdefault(call_id, _Seen())
                 seen.take(float(instant), way == "S", cseq.rpartition(" ")[2], first)
+    instants = [seen.began for seen in calls.values() if seen.began]
+    outcome.span = max(instants) - min(instants) if instants else 0.0
     for seen in calls.values():
         outcome.repeated += seen.repeated
+        if seen.refused_at is not None:
+            outcome.refusal.append(seen.refused_at - seen.began)
         if seen.rang is not None:
             outcome.ringing.append(seen.rang - seen.began)
         if seen.answered is not None:
@@ -146,6 +162,7 @@ class _Seen:
     rang: float | None = None
     answered: float | None = None
     refused: str = ""
+    refused_at: float | None = None
     repeated: int = 0
     cut_short: bool = False
     is_over: bool = False
@@ -168,7 +185,7 @@ class _Seen:
         elif code.startswith("2"):
             self.answered = self.answered or instant
         elif code >= "3":
-            self.refused = code
+            self.refused, self.refused_at = code, self.refused_at or instant
 
     @property
     def failure(self) -> str:

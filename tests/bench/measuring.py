@@ -94,16 +94,16 @@ async def _measured(system: System, place: Place, plan: Plan, say: Say) -> _Meas
     parts, load = system.parts(), plan.load
     everything = {**parts, "bench": os.getpid()}  # whoever calls and answers is our child
     say("until it is quiet", _SETTLED_WITHIN)
-    await _until_quiet(parts, math.inf)
+    await until_quiet(parts, math.inf)
     say("idle", _IDLE_SECONDS)
-    idle = await _idle(parts)
+    idle = await idle_shares(parts)
     say(f"{load.calls} calls, {load.rate:g} a second", load.seconds)
     before, began = used(everything), time.monotonic()
     async with callers(place, load) as calling, probing(place) as probe:
         await asyncio.gather(probe.calls(plan.probe), calling.wait())
     loaded, under_load = used(everything), time.monotonic() - began
     say("until it is quiet", _SETTLED_WITHIN)
-    await _until_quiet(parts, sum(idle.values()))
+    await until_quiet(parts, sum(idle.values()))
     after, span = used(parts), time.monotonic() - began
     sipp = read_outcome(place.folder / "callers.tsv")
     calls = sipp.placed + probe.outcome.placed
@@ -121,32 +121,35 @@ async def _measured(system: System, place: Place, plan: Plan, say: Say) -> _Meas
             if part in after.processes and part in before.processes and part in idle
         },
         restarted=sorted(part for part, pid in parts.items() if living.get(part) != pid),
-        others=100 * (loaded.machine - before.machine - (_sum(loaded) - _sum(before))) / under_load,
+        others=100 * (loaded.machine - before.machine - (summed(loaded) - summed(before))) / under_load,
     )
 
 
-def _sum(found: Used) -> float:
+def summed(found: Used) -> float:
     return sum(found.processes.values())
 
 
-async def _idle(parts: dict[str, int]) -> dict[str, float]:
+async def idle_shares(parts: dict[str, int], seconds: float = _IDLE_SECONDS) -> dict[str, float]:
     """The share of a core that each part uses when nothing happens."""
     before, began = used(parts), time.monotonic()
-    await asyncio.sleep(_IDLE_SECONDS)
+    await asyncio.sleep(seconds)
     after, span = used(parts), time.monotonic() - began
     both = before.processes.keys() & after.processes.keys()
     return {part: (after.processes[part] - before.processes[part]) / span for part in both}
 
 
-async def _until_quiet(parts: dict[str, int], idle: float) -> None:
-    """Until two seconds long the parts use hardly more than `idle`, of a core, and no less than the second before."""
+async def until_quiet(parts: dict[str, int], idle: float, within: float = _SETTLED_WITHIN) -> None:
+    """Until two seconds long the parts use hardly more than `idle`, of a core, and no less than the second before.
+
+    Returns after `within` seconds in any case.
+    """
     last, quiet = math.inf, 0
     with suppress(TimeoutError):
-        async with asyncio.timeout(_SETTLED_WITHIN):
+        async with asyncio.timeout(within):
             while quiet < 2:
-                before, began = _sum(used(parts)), time.monotonic()
+                before, began = summed(used(parts)), time.monotonic()
                 await asyncio.sleep(1.0)
-                share = (_sum(used(parts)) - before) / (time.monotonic() - began)
+                share = (summed(used(parts)) - before) / (time.monotonic() - began)
                 quiet = quiet + 1 if share <= idle + _QUIET and share > last - _QUIET else 0
                 last = share
 

@@ -20,11 +20,13 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from engine.accounts.model import LOCAL_OPERATOR, OPERATOR_ID
+from engine.accounts.model import LOCAL_OPERATOR, OPERATOR_ID, AccountKind
+from engine.accounts.tree import open_account
 from engine.foundation.database import connect, open_database, transaction
 from engine.foundation.phone_number import PhoneNumber
 from engine.foundation.schema import upgrade
@@ -196,20 +198,26 @@ async def _many_at_once(database: AsyncEngine, lots: random.Random) -> _Row:
 
 
 async def _reserved_at_once(database: AsyncEngine, lots: random.Random) -> _Row:
-    """Fifty people who wish for the same, at once, again and again."""
+    """Fifty shops that wish for the same, at once, again and again."""
     took: list[float] = []
     held: list[PhoneNumber] = []
+    now = datetime.now(UTC)
+    async with transaction(database) as connection:
+        shops = [
+            (await open_account(connection, LOCAL_OPERATOR, OPERATOR_ID, AccountKind.SHOP, f"shop {place}", now)).id
+            for place in range(_AT_ONCE)
+        ]
 
-    async def one(wished: Wish) -> None:
+    async def one(shop: UUID, wished: Wish) -> None:
         began = time.perf_counter()
         async with transaction(database) as connection:
-            kept = await reserve_best(connection, LOCAL_OPERATOR, OPERATOR_ID, wished, 1, datetime.now(UTC))
+            kept = await reserve_best(connection, LOCAL_OPERATOR, shop, wished, 1, datetime.now(UTC))
         held.extend(reservation.number for reservation in kept)
         took.append((time.perf_counter() - began) * 1e3)
 
     for _ in range(5):
         wished = Wish(like=_shop(lots))
-        await asyncio.gather(*(one(wished) for _ in range(_AT_ONCE)))
+        await asyncio.gather(*(one(shop, wished) for shop in shops))
     doubled = len(held) - len(set(held))
     return {**_row(f"reserving, {_AT_ONCE} people at once", took), "given twice": doubled}
 
@@ -247,8 +255,8 @@ def _examples() -> list[Wish]:
 
 async def _explained(database: AsyncEngine, wished: Wish) -> str:
     async with transaction(database) as connection:
-        statement, values = store_choice.statement(NumberKind.VIRTUAL, wished.exchange, list(spans(wished)), _LIMIT)
-        lines = await connection.scalars(text(f"EXPLAIN (ANALYZE, BUFFERS) {statement}"), values)
+        asked, values = store_choice.statement(NumberKind.VIRTUAL, wished, list(spans(wished)), _LIMIT)
+        lines = await connection.scalars(text(f"EXPLAIN (ANALYZE, BUFFERS) {asked.text}"), values)
         return "\n".join(lines)
 
 

@@ -1,0 +1,113 @@
+"""What is to be reached on two cores, as ratios in the same run, and how far it was. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import msgspec
+
+from tests.bench.sides.results import ENGINE, WORKERS, SideRun, Step
+
+LIMIT, BARE_AGI, BARE_ARI, CREATES, PRODUCT, TALKING, FILLED = "A", "B", "C", "C2", "D", "E", "F"
+COMPARED_AT = 50.0
+"""Calls a second at which setup times and costs are compared."""
+
+
+class Goal(msgspec.Struct, frozen=True):
+    """A figure, its floor and its aim; NaN: not measured in this run."""
+
+    figure: str
+    value: float
+    floor: float
+    aim: float
+    more_is_better: bool = False
+
+    @property
+    def verdict(self) -> str:
+        """In a word."""
+        if math.isnan(self.value):
+            return "not measured"
+        if self._reaches(self.aim):
+            return "aim"
+        return "floor" if self._reaches(self.floor) else "missed"
+
+    def _reaches(self, bound: float) -> bool:
+        return self.value >= bound if self.more_is_better else self.value <= bound
+
+
+def goals(runs: Mapping[str, SideRun]) -> list[Goal]:
+    """Every goal, of whatever sides were measured."""
+    product = runs.get(PRODUCT)
+    d, a = _at(product), _at(runs.get(LIMIT))
+    return [
+        Goal("D sustained ÷ C (bare ARI, originate)", _rates(runs, PRODUCT, BARE_ARI), 0.75, 0.95, True),
+        Goal("D sustained ÷ A", _rates(runs, PRODUCT, LIMIT), 0.35, 0.60, True),
+        Goal("D setup p50 ÷ A at 50/s", _setup(d, a, "p50"), 2.0, 1.5),
+        Goal("D setup p99 ÷ A at 50/s", _setup(d, a, "p99"), 2.5, 1.5),
+        Goal("D engine + workers, CPU ms per call at 50/s", _own_cpu(d), 5.0, 2.5),
+        Goal("D first ringback after INVITE, p99 ms at 50/s", d.audio.p99 if d else math.nan, 150.0, 50.0),
+        Goal("D engine memory per live call, kB", _engine_memory(product), 60.0, 20.0),
+        Goal("F ÷ D, the worst figure", _worst(runs), 1.3, 1.05),
+        Goal("D overload: calls in progress harmed", _overload(product, "harmed"), 0.0, 0.0),
+        Goal("D overload: neither taken nor refused with 503", _overload(product, "failed"), 0.0, 0.0),
+        Goal("D overload: refused within, p99 ms", _overload(product, "refusal"), 100.0, 100.0),
+        Goal("D overload: back to normal after, s", _overload(product, "normal_after"), math.inf, 5.0),
+    ]
+
+
+def _at(run: SideRun | None) -> Step | None:
+    return run.at(COMPARED_AT) if run else None
+
+
+def _rates(runs: Mapping[str, SideRun], one: str, other: str) -> float:
+    rates = [run.sustained.rate if (run := runs.get(name)) and run.sustained else None for name in (one, other)]
+    return _ratio(*rates)
+
+
+def _ratio(one: float | None, other: float | None) -> float:
+    return math.nan if one is None or not other else one / other  # of NaN NaN
+
+
+def _setup(one: Step | None, other: Step | None, rank: str) -> float:
+    if one is None or other is None:
+        return math.nan
+    return _ratio(getattr(one.answer, rank), getattr(other.answer, rank))
+
+
+def _own_cpu(step: Step | None) -> float:
+    if step is None or ENGINE not in step.cpu:
+        return math.nan
+    return step.cpu[ENGINE] + step.cpu.get(WORKERS, 0.0)
+
+
+def _engine_memory(run: SideRun | None) -> float:
+    if run is None:
+        return math.nan
+    taken = [live.groups[ENGINE].kilobytes for live in run.live if ENGINE in live.groups]
+    return max(taken, default=math.nan)
+
+
+def _worst(runs: Mapping[str, SideRun]) -> float:
+    """Of setup, first ringback, cost and sustained rate, the one that suffers most from a full database."""
+    d, f = _at(runs.get(PRODUCT)), _at(runs.get(FILLED))
+    found = [_rates(runs, PRODUCT, FILLED)]
+    if d and f:
+        found += [
+            _ratio(f.answer.p50, d.answer.p50),
+            _ratio(f.answer.p99, d.answer.p99),
+            _ratio(f.audio.p99, d.audio.p99),
+            _ratio(_own_cpu(f), _own_cpu(d)),
+        ]
+    return max((one for one in found if not math.isnan(one)), default=math.nan)
+
+
+def _overload(run: SideRun | None, figure: str) -> float:
+    told = run.overload if run else None
+    if told is None:
+        return math.nan
+    if figure == "normal_after":
+        return math.inf if told.normal_after is None else told.normal_after
+    if figure == "refusal":
+        return told.refusal.p99
+    return float(told.harmed if figure == "harmed" else sum(told.failed.values()))

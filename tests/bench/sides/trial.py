@@ -1,0 +1,99 @@
+"""Calls at one rate through one side, and what each cost beyond what the side uses when idle."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from tests.bench.figures import delays
+from tests.bench.load import Load, callers, read_outcome, shops
+from tests.bench.measuring import idle_shares, summed, until_quiet
+from tests.bench.sides.probe import FineProbe, fine_probe
+from tests.bench.sides.results import GROUPS, Step, per_group
+from tests.bench.sides.taker import LOAD, PROBE, PROBE_NUMBERS, Side, Taker
+from tests.bench.usage import Used, used
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How thoroughly it is measured."""
+
+    seconds: float
+    """For which each rate is offered."""
+    idle_seconds: float
+    settle: float
+    """At most so many seconds until it is quiet again."""
+    probe_rate: float = 8.0
+
+
+@asynccontextmanager
+async def answered(side: Side, taker: Taker) -> AsyncIterator[None]:
+    """The shops answer, and the side takes calls: the first have been answered when the block begins."""
+    async with shops(taker.place(), with_sound=side.with_sound):
+        async with probing(side, taker) as probe:
+            await probe.until_taken()
+        yield
+
+
+@asynccontextmanager
+async def probing(side: Side, taker: Taker) -> AsyncIterator[FineProbe]:
+    """Our own telephones, open while the block runs."""
+    async with fine_probe(f"{taker.network}.{PROBE}", taker.sip, PROBE_NUMBERS, side.patience) as probe:
+        yield probe
+
+
+async def step(side: Side, taker: Taker, rate: float, pace: Pace) -> Step:
+    """One rate; the shops must answer."""
+    parts = taker.parts()
+    everything = {**parts, "bench": os.getpid()}  # whoever calls and answers is our child
+    await until_quiet(parts, math.inf, pace.settle)
+    idle = await idle_shares(parts, pace.idle_seconds)
+    load = Load(max(1, round(rate * pace.seconds)), rate, side.hold, side.patience)
+    trickle = Load(max(2, round(pace.probe_rate * pace.seconds)), pace.probe_rate, side.hold)
+    before, began = used(everything), time.monotonic()
+    async with callers(taker.place(), load, with_sound=side.with_sound) as calling, probing(side, taker) as probe:
+        await asyncio.gather(probe.calls(trickle), calling.wait())
+    loaded, under_load = used(everything), time.monotonic() - began
+    written = await taker.written()
+    await until_quiet(parts, sum(idle.values()), pace.settle)
+    after, span = used(everything), time.monotonic() - began
+    outcome, probed = read_outcome(taker.place(LOAD).folder / "callers.tsv"), probe.probed
+    calls = max(1, outcome.placed + probed.placed)
+    by_part = {part: 1000 * seconds / calls for part, seconds in _spent(before, after, idle, span).items()}
+    spent = per_group(by_part)
+    return Step(
+        rate=rate,
+        placed=outcome.placed + probed.placed,
+        failed=dict(outcome.failed + probed.failed) | _missing(load.calls - outcome.placed),
+        repeated=outcome.repeated,
+        restarted=sorted(part for part, pid in taker.parts().items() if parts.get(part) != pid),
+        behind=not written.through,
+        late=max(0.0, outcome.span - (load.calls - 1) / rate),
+        ringing=delays(probed.ringing),
+        audio=delays(probed.audio),
+        reached=delays(probed.reached),
+        answer=delays(probed.answer),
+        passed_on=delays(probed.passed_on),
+        load_answer=delays(outcome.answer),
+        cpu={group: max(0.0, spent[group]) for group in GROUPS if group in spent},
+        parts=by_part,
+        others=100 * (loaded.machine - before.machine - (summed(loaded) - summed(before))) / under_load,
+    )
+
+
+def _missing(calls: int) -> dict[str, int]:
+    return {"never placed": calls} if calls > 0 else {}
+
+
+def _spent(before: Used, after: Used, idle: dict[str, float], span: float) -> dict[str, float]:
+    """Processor seconds by part, less the idle share."""
+    return {
+        part: after.processes[part] - before.processes[part] - idle.get(part, 0.0) * span
+        for part in after.processes
+        if part in before.processes
+    }
