@@ -33,6 +33,11 @@ class Received:
     status: int
     """What the sink answered."""
 
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """Those in the body: one, or those of a batch."""
+        return list(self.body["events"]) if self.body["type"] == "batch" else [self.body]
+
 
 Answering = Callable[[web.Request, dict[str, Any]], Awaitable[web.StreamResponse]]
 
@@ -57,7 +62,8 @@ class WebhookSink:
         seen: dict[str, dict[str, Any]] = {}
         for one in self.received:
             if 200 <= one.status < 300:
-                seen.setdefault(one.id, one.body)
+                for event in one.events:
+                    seen.setdefault(event["id"], event)
         return list(seen.values())
 
     @property

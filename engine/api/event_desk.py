@@ -12,8 +12,8 @@ from fastapi import Depends, FastAPI, Request
 
 from engine.events.tail import Tail
 from engine.foundation.errors import TryLater
-from engine.webhooks.book import Rules
 from engine.webhooks.egress import Egress
+from engine.webhooks.settings import Rules
 
 MOST_STREAMS = 500
 """Open streams of one process."""

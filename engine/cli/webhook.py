@@ -22,12 +22,12 @@ from engine.foundation.database import transaction
 from engine.foundation.errors import Invalid, NotFound
 from engine.settings import Settings, read_settings
 from engine.supervisor.wiring import connected
-from engine.webhooks import book
+from engine.webhooks import book, replays, trials
 from engine.webhooks.addresses import shown_url
-from engine.webhooks.book import Rules
 from engine.webhooks.egress import Egress
 from engine.webhooks.ladder import Answer
-from engine.webhooks.model import DeadLetter, Replay, Webhook, WebhookStatus
+from engine.webhooks.model import MOST_BATCH, DeadLetter, Replay, Webhook, WebhookStatus
+from engine.webhooks.settings import Rules, WebhookSettings, settings_of
 
 app = typer.Typer(
     add_completion=False,
@@ -52,6 +52,9 @@ def add(
     account: Annotated[str, typer.Option(metavar="NAME", help="Whose events, and those of all accounts below it.")],
     kind: Kinds = None,
     fallback: Annotated[str | None, typer.Option(metavar="URL", help="Tried when the first address fails.")] = None,
+    batch: Annotated[
+        int, typer.Option(min=1, max=MOST_BATCH, help="Most events in one request; 1: each alone, without an envelope.")
+    ] = 1,
     description: Annotated[str, typer.Option(metavar="TEXT", help="What it is for.")] = "",
     after: Annotated[
         int | None, typer.Option(metavar="PLACE", min=0, help="Begin behind this place of the stream; else now.")
@@ -60,7 +63,9 @@ def add(
 ) -> None:
     """Add a receiver; its secret is shown this once."""
     settings = read_settings()
-    wanted = book.Settings(url=url, fallback_url=fallback, kinds=tuple(kind or ()), description=description)
+    wanted = WebhookSettings(
+        url=url, fallback_url=fallback, kinds=tuple(kind or ()), batch=batch, description=description
+    )
 
     async def deed(rows: AsyncConnection, rules: Rules) -> tuple[Webhook, str]:
         owner = await account_called(rows, account)
@@ -83,7 +88,7 @@ def list_(
     async def deed(rows: AsyncConnection) -> list[_Seen]:
         root = (await account_called(rows, account)).id if account else None
         found = await book.listing(rows, operator(), account=root, limit=_MOST)
-        dead = await book.dead_counts(rows, found)
+        dead = await replays.dead_counts(rows, found)
         names = {each.id: each.name for each in await accounts(rows)}
         heads = {top: await stream.head(rows, top) for top in {webhook.top for webhook in found}}
         return [
@@ -107,6 +112,7 @@ def set_(
     kind: Kinds = None,
     all_kinds: Annotated[bool, typer.Option("--all-kinds", help="All events again.")] = False,
     fallback: Annotated[str | None, typer.Option(metavar="URL", help='Another second address; "" for none.')] = None,
+    batch: Annotated[int | None, typer.Option(min=1, max=MOST_BATCH, help="Most events in one request.")] = None,
     description: Annotated[str | None, typer.Option(metavar="TEXT", help="What it is for.")] = None,
 ) -> None:
     """Change a receiver; what is not named stays."""
@@ -116,13 +122,14 @@ def set_(
     async def deed(rows: AsyncConnection, rules: Rules) -> Webhook:
         found = await _found(rows, webhook)
         kinds = () if all_kinds else found.kinds if kind is None else tuple(kind)
-        wanted = book.Settings(
+        wanted = WebhookSettings(
             url=found.url if url is None else url,
             fallback_url=found.fallback_url if fallback is None else fallback or None,
             kinds=kinds,
+            batch=found.batch if batch is None else batch,
             description=found.description if description is None else description,
         )
-        if wanted == book.settings_of(found):
+        if wanted == settings_of(found):
             raise Invalid(f"webhook {_short(found)}: nothing to change; see `dari webhook set --help`")
         return await book.change(rows, rules, operator(), found.id, wanted, datetime.now(UTC))
 
@@ -175,7 +182,7 @@ def test(webhook: Id) -> None:
     async def deed(database: AsyncEngine) -> list[tuple[str, Answer]]:
         async with transaction(database) as rows:
             found = await _found(rows, webhook)
-            trial = await book.trial(rows, rules, operator(), found.id, datetime.now(UTC))
+            trial = await trials.trial(rows, rules, operator(), found.id, datetime.now(UTC))
         async with Egress(rules.opened, timeout=settings.webhook_seconds) as egress:
             return await trial.send(egress)
 
@@ -196,17 +203,20 @@ def replay(
     ] = None,
     dead: Annotated[bool, typer.Option("--dead", help="Only the dead letters among them.")] = False,
 ) -> None:
-    """Send events once more, beside what is new; their ids stay the same."""
+    """Send events once more, beside what is new; their ids stay the same.
 
-    async def deed(rows: AsyncConnection) -> Replay:
+    What the receiver has not come to yet comes once, as new.
+    """
+
+    async def deed(rows: AsyncConnection) -> list[Replay]:
         found, now = await _found(rows, webhook), datetime.now(UTC)
         upto = 10**18 - 1 if last is None else last
         if dead:
-            return await book.replay_dead(rows, operator(), found.id, now, first=first, last=upto)
-        return await book.replay(rows, operator(), found.id, first, upto, now)
+            return await replays.replay_dead(rows, operator(), found.id, now, first=first, last=upto)
+        return [await replays.replay(rows, operator(), found.id, first, upto, now)]
 
-    made = in_transaction(read_settings(), deed)
-    typer.echo(f"places {made.first_seq} to {made.last_seq} are sent again")
+    for made in in_transaction(read_settings(), deed):
+        typer.echo(f"places {made.first_seq} to {made.last_seq} of stream {stream.stream_id(made.top)} are sent again")
 
 
 @app.command("dead")
@@ -215,7 +225,7 @@ def dead_(webhook: Id, as_json: AsJson = False) -> None:
 
     async def deed(rows: AsyncConnection) -> list[DeadLetter]:
         found = await _found(rows, webhook)
-        return await book.dead_letters(rows, operator(), found.id, limit=_MOST)
+        return await replays.dead_letters(rows, operator(), found.id, limit=_MOST)
 
     letters = in_transaction(read_settings(), deed)
     if as_json:
@@ -307,6 +317,7 @@ _COLUMNS = (
 )
 _DEAD_COLUMNS = (
     Column("Place", right=True),
+    Column("Stream", spare=2),
     Column("Event"),
     Column("When"),
     Column("Why", folds=True),
@@ -317,6 +328,7 @@ _DEAD_COLUMNS = (
 def _dead_row(letter: DeadLetter) -> list[Text]:
     return [
         Text(str(letter.seq)),
+        Text(stream.stream_id(letter.top)),
         Text(letter.kind, "bold"),
         day_and_time(letter.at),
         Text(printable(letter.reason)),

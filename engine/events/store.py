@@ -57,11 +57,10 @@ _READ = text("""
     path=ARRAY(Uuid),
     body=JSONB,
 )
-# The oldest ids only: they are about as old as their events, so that nothing is searched for.
+# The oldest ids only, so that nothing is searched for; one that has no place yet stays until it has.
 _FORGET = text("""
     WITH oldest AS (
-        SELECT id, top, seq FROM (SELECT id, top, seq, numbered_at FROM events ORDER BY id LIMIT :limit) AS first
-        WHERE seq IS NOT NULL AND numbered_at < :before
+        SELECT id FROM events WHERE id <= :upto AND seq IS NOT NULL ORDER BY id LIMIT :limit
     ), gone AS (
         DELETE FROM events USING oldest WHERE events.id = oldest.id RETURNING events.top, events.seq
     ), kept AS (
@@ -71,6 +70,29 @@ _FORGET = text("""
     )
     SELECT count(*) FROM gone
 """)
+_NEWEST_MARK = text("SELECT reckoned, noted_at, upto FROM event_marks ORDER BY reckoned DESC LIMIT 1")
+_NEWEST_ID = text("SELECT max(id) FROM events")
+_ADD_MARK = text("""
+    INSERT INTO event_marks (reckoned, noted_at, upto) VALUES (:reckoned, :noted_at, :upto)
+    ON CONFLICT (reckoned) DO UPDATE
+    SET noted_at = excluded.noted_at, upto = greatest(event_marks.upto, excluded.upto)
+""")
+_LAST_MARK = text("""
+    SELECT reckoned, noted_at, upto FROM event_marks WHERE reckoned <= :before ORDER BY reckoned DESC LIMIT 1
+""")
+_FORGET_MARKS = text("DELETE FROM event_marks WHERE reckoned < :before")
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What there was at one look at the events."""
+
+    reckoned: datetime
+    """When it was, by the clock of `engine.events.keeping`."""
+    noted_at: datetime
+    """When it was by the machine's clock."""
+    upto: int
+    """The largest id of an event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +142,31 @@ async def read(connection: AsyncConnection, top: UUID, after: int, limit: int) -
     return [Numbered(**{**row, "path": tuple(row["path"])}) for row in rows.mappings()]
 
 
-async def forget(connection: AsyncConnection, before: datetime, limit: int) -> int:
-    """Deletes some of the oldest events, if they were numbered before that instant; how many."""
-    return int((await connection.execute(_FORGET, {"before": before, "limit": limit})).scalar_one())
+async def forget(connection: AsyncConnection, upto: int, limit: int) -> int:
+    """Deletes some of the oldest events with an id up to this one; how many."""
+    return int((await connection.execute(_FORGET, {"upto": upto, "limit": limit})).scalar_one())
+
+
+async def newest_mark(connection: AsyncConnection) -> Mark | None:
+    row = (await connection.execute(_NEWEST_MARK)).one_or_none()
+    return Mark(*row) if row else None
+
+
+async def newest_id(connection: AsyncConnection) -> int:
+    """The largest id of an event; 0: there is none."""
+    return await connection.scalar(_NEWEST_ID) or 0
+
+
+async def add_mark(connection: AsyncConnection, mark: Mark) -> None:
+    """One at the same reckoned instant takes its place."""
+    values = {"reckoned": mark.reckoned, "noted_at": mark.noted_at, "upto": mark.upto}
+    await connection.execute(_ADD_MARK, values)
+
+
+async def last_mark(connection: AsyncConnection, before: datetime) -> Mark | None:
+    """The last mark that was made by that reckoned instant; those before it are forgotten."""
+    row = (await connection.execute(_LAST_MARK, {"before": before})).one_or_none()
+    if row is None:
+        return None
+    await connection.execute(_FORGET_MARKS, {"before": row.reckoned})
+    return Mark(*row)

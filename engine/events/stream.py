@@ -81,6 +81,11 @@ async def head(connection: AsyncConnection, top: UUID) -> int:
     return (await store.ends(connection, top)).last
 
 
+async def kept_after(connection: AsyncConnection, top: UUID) -> int:
+    """Up to which place the stream was deleted."""
+    return (await store.ends(connection, top)).kept_after
+
+
 async def check_kept(connection: AsyncConnection, top: UUID, after: int) -> int:
     """The place itself; for 0 the one before the oldest event that is kept.
 
@@ -155,9 +160,14 @@ def event_id(uid: UUID) -> str:
     return f"evt_{uid.hex}"
 
 
+def stream_id(top: UUID) -> str:
+    """A stream as those outside know it: what its cursors begin with."""
+    return top.hex[-_TOP_DIGITS:]
+
+
 def cursor_of(top: UUID, seq: int) -> str:
     """A place in a stream as those outside keep it."""
-    return f"{top.hex[-_TOP_DIGITS:]}-{seq}"
+    return f"{stream_id(top)}-{seq}"
 
 
 def read_cursor(text: str, top: UUID, field: str = "after") -> int:
@@ -165,7 +175,7 @@ def read_cursor(text: str, top: UUID, field: str = "after") -> int:
     stream, _, seq = text.strip().partition("-")
     if len(stream) != _TOP_DIGITS or not (seq.isascii() and seq.isdigit() and len(seq) <= _LONGEST_PLACE):
         raise Invalid(f"{field}: {text[:40]!r} is no cursor; give one that an answer had, or none for the beginning")
-    if stream != top.hex[-_TOP_DIGITS:]:
+    if stream != stream_id(top):
         raise Invalid(
             f"{field}: this cursor is of another stream; begin without one, and with the account that it is about"
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
+from hashlib import sha256
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from yarl import URL
@@ -18,6 +19,7 @@ from engine.foundation.errors import Invalid
 Network = IPv4Network | IPv6Network
 LONGEST_URL = 2000
 _SMALL_PORTS = (80, 443)
+_DIGITS = 8
 
 # IANA's special-purpose registries, beside what `is_global` says, which differs from one Python to another; and
 # addresses at which clouds tell their machines' secrets.
@@ -99,12 +101,17 @@ def check_url(text: str, opened: Sequence[Network] = (), field: str = "url") -> 
 
 
 def shown_url(url: str) -> str:
-    """The address without what may be a secret in it, for logs and the audit."""
+    """Scheme, host and port: paths and queries may hold secrets, which stay out of logs, lists and the audit."""
     try:
         parsed = URL(url)
     except ValueError:
         return "-"
-    return str(parsed.with_query(None)) + ("?…" if parsed.query_string else "")
+    return f"{parsed.origin()}/…" if parsed.absolute else "-"
+
+
+def told_apart(url: str, salt: str) -> str:
+    """As `shown_url`, with a few digits that are others for another address; `salt` is whose address it is."""
+    return f"{shown_url(url)} #{sha256(f'{salt} {url}'.encode()).hexdigest()[:_DIGITS]}"
 
 
 def _parsed(text: str, field: str) -> URL:

@@ -7,6 +7,8 @@ from datetime import datetime
 from enum import Enum
 from uuid import UUID
 
+MOST_BATCH = 100
+"""Events in one request."""
 DELETED = "events.deleted"
 """The kind of a dead letter that stands for events which were deleted before their receiver took them."""
 
@@ -27,8 +29,6 @@ class Progress:
 
     position: int
     """Everything up to this place was sent, was not wanted, or lies among the dead letters."""
-    positioned_at: datetime
-    """Since when it reads this stream: the rest of the one before, of an account that moved, is older."""
     failures: int = 0
     """Failed tries in a row."""
     failure: str = ""
@@ -52,11 +52,16 @@ class Webhook:
     account_id: UUID
     top: UUID
     """Whose stream it reads."""
-    url: str
-    fallback_url: str | None = None
+    leaves_after: int | None = None
+    """Up to which place it reads that stream: its account was moved, and goes on in another one."""
+    url: str = field(repr=False)
+    """Its path and its query may hold a secret: shown to whoever may change it, written down nowhere else."""
+    fallback_url: str | None = field(default=None, repr=False)
     """Tried when the first address fails."""
     kinds: tuple[str, ...] = ()
     """Which events; none: all (`engine.events.kinds.is_wanted`)."""
+    batch: int = 1
+    """Most events in one request; 1: each is sent alone, without an envelope."""
     description: str = ""
     status: WebhookStatus = WebhookStatus.ACTIVE
     reason: str = ""
@@ -78,10 +83,21 @@ class SealedSecrets:
     old_until: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Places of one stream: behind `after`, up to `upto`."""
+
+    top: UUID
+    after: int
+    upto: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetter:
     """An event that a receiver did not take in time."""
 
+    top: UUID
+    """In whose stream it has its place."""
     seq: int
     event_uid: UUID
     kind: str
@@ -95,6 +111,8 @@ class Replay:
     """A range that is sent once more, beside what is new."""
 
     id: UUID
+    top: UUID
+    """The stream whose places are meant."""
     first_seq: int
     last_seq: int
     only_dead: bool

@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from engine.foundation.database import listen, transaction
 from engine.foundation.errors import Conflict, DariError
 from engine.foundation.tasks import Tasks
-from engine.webhooks import store
+from engine.webhooks import store, store_sending
 from engine.webhooks.lane import Lane, Means
 from engine.webhooks.model import Webhook
 
@@ -82,7 +82,8 @@ class PostOffice:
         told, self._told = self._told, set()
         until = self._means.clock.monotonic() + self._lease - min(_SURE, self._lease / 2)
         async with transaction(self._means.database) as connection:
-            ours = {webhook.id: webhook for webhook in await store.take(connection, self._means.me, self._lease)}
+            taken = await store_sending.take(connection, self._means.me, self._lease)
+        ours = {webhook.id: webhook for webhook in taken}
         for identifier, (lane, task) in list(self._lanes.items()):
             webhook = ours.get(identifier)
             if webhook is None or webhook.top != lane.webhook.top:
@@ -128,7 +129,7 @@ class PostOffice:
                     with suppress(Conflict):
                         await lane.save()
                 async with transaction(self._means.database) as connection:
-                    await store.release(connection, self._means.me)
+                    await store_sending.release(connection, self._means.me)
 
     def _note(self, reason: str) -> None:
         if reason and not self.reason:

@@ -169,18 +169,48 @@ async def test_the_sequencer_numbers_what_is_written_while_it_runs(database: Asy
 
 async def test_retention_deletes_old_ones_and_tells_who_would_miss_them(database: AsyncEngine) -> None:
     shop = await open_node(database, "shop")
-    await happened(database, shop, *range(10))
-    async with transaction(database) as connection:
-        await connection.execute(
-            text("UPDATE events SET numbered_at = numbered_at - interval '31 days' WHERE seq <= 6")
-        )
-    assert await forget_old_events(database, 30, HandClock(datetime.now(UTC))) == 6
+    clock = HandClock(datetime.now(UTC))
+    await happened(database, shop, *range(6))
+    for _ in range(31):
+        await forget_old_events(database, 30, clock)
+        assert (await read(database, shop)).events[0].seq == 1
+        clock.advance(timedelta(days=1))
+        if (await read(database, shop)).upto == 6:
+            await happened(database, shop, *range(6, 10))
+    await forget_old_events(database, 30, clock)
     assert whats((await read(database, shop)).events) == [6, 7, 8, 9]
     assert whats((await read(database, shop, after=6)).events) == [6, 7, 8, 9]
     with pytest.raises(NotFound, match="oldest that is kept is 7"):
         await read(database, shop, after=5)
     await happened(database, shop, "new")
     assert (await read(database, shop)).events[-1].seq == 11
+
+
+async def test_a_clock_that_jumps_ahead_deletes_nothing_before_its_time(database: AsyncEngine) -> None:
+    """Whether events come meanwhile or not, and whether the clock is set right again or not."""
+    shop = await open_node(database, "shop")
+    clock = HandClock(datetime.now(UTC))
+    await happened(database, shop, 1, 2)
+    await forget_old_events(database, 30, clock)
+    clock.advance(timedelta(days=365))
+    async with transaction(database) as connection:
+        await connection.execute(text("UPDATE events SET numbered_at = numbered_at - interval '365 days'"))
+    await happened(database, shop, 3)
+    for _ in range(3):
+        await forget_old_events(database, 30, clock)
+        clock.advance(timedelta(hours=1))
+    clock.advance(-timedelta(days=365))
+    for _ in range(29 * 24):
+        await forget_old_events(database, 30, clock)
+        clock.advance(timedelta(hours=1))
+    assert whats((await read(database, shop)).events) == [1, 2, 3]
+    for _ in range(3 * 24):
+        await forget_old_events(database, 30, clock)
+        clock.advance(timedelta(hours=1))
+    assert whats((await read(database, shop)).events) == []
+    async with transaction(database) as connection:
+        marks = await connection.scalar(text("SELECT count(*) FROM event_marks"))
+        assert marks < 33 * 24  # those that nothing goes by any more are forgotten
 
 
 async def test_a_place_ahead_of_the_stream_is_refused(database: AsyncEngine) -> None:

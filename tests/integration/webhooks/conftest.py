@@ -21,13 +21,13 @@ from engine.foundation.database import transaction
 from engine.foundation.ids import new_id
 from engine.foundation.sealing import SealingKey
 from engine.foundation.tasks import Tasks
-from engine.webhooks import book, store
-from engine.webhooks.book import Rules, Settings
+from engine.webhooks import book, store, store_dead_letters
 from engine.webhooks.egress import Egress
 from engine.webhooks.ladder import wait_after
 from engine.webhooks.lane import Means
 from engine.webhooks.model import Webhook
 from engine.webhooks.post_office import PostOffice
+from engine.webhooks.settings import Rules, WebhookSettings
 from tests.webhook_sink import WebhookSink
 
 LOOPBACK = (ip_network("127.0.0.0/8"),)
@@ -43,7 +43,7 @@ class World:
 
     async def add(self, sink: WebhookSink, account: UUID, *, after: int | None = None, **settings: object) -> Webhook:
         """The sink receives the account's events."""
-        wanted = Settings(**{"url": sink.url, **settings})  # type: ignore[arg-type]
+        wanted = WebhookSettings(**{"url": sink.url, **settings})  # type: ignore[arg-type]
         async with transaction(self.database) as connection:
             webhook, secret = await book.add(
                 connection, self.rules, LOCAL_OPERATOR, account, wanted, datetime.now(UTC), after=after
@@ -60,7 +60,7 @@ class World:
 
     async def dead(self, webhook: Webhook) -> list[int]:
         async with transaction(self.database) as connection:
-            return [one.seq for one in await store.dead_letters(connection, webhook.id, 0, 1000)]
+            return [one.seq for one in await store_dead_letters.listing(connection, webhook.id, None, 1000)]
 
     @asynccontextmanager
     async def office(

@@ -14,15 +14,17 @@ from sqlalchemy import text
 
 from engine.accounts.model import LOCAL_OPERATOR, Module
 from engine.accounts.modules import switch
+from engine.events import store as event_store
 from engine.events.sequencer import number_all
-from engine.foundation.clock import SystemClock
+from engine.events.store import Mark
 from engine.foundation.database import transaction
 from engine.foundation.errors import Conflict, Invalid, NotAllowed, NotFound
-from engine.webhooks import book, lane, store
+from engine.webhooks import book, lane, replays, store_dead_letters, store_sending, trials
 from engine.webhooks.egress import Egress
 from engine.webhooks.ladder import REFUSED_TRIES
-from engine.webhooks.model import DELETED, DeadLetter, Progress, Webhook, WebhookStatus
+from engine.webhooks.model import DELETED, DeadLetter, Progress, Span, Webhook, WebhookStatus
 from engine.webhooks.retention import forget_old
+from engine.webhooks.settings import WebhookSettings, settings_of
 from tests.eventually import PATIENCE, eventually
 from tests.hand_clock import HandClock
 from tests.integration.webhooks.conftest import LOOPBACK, World
@@ -268,7 +270,7 @@ async def test_an_event_that_a_receiver_finds_wrong_is_set_aside_and_holds_up_no
         assert await world.dead(webhook) == [poisoned[0].body["sequence"]]
         sink.answering = None
         async with transaction(world.database) as connection:
-            await book.replay_dead(connection, LOCAL_OPERATOR, webhook.id, datetime.now(UTC))
+            await replays.replay_dead(connection, LOCAL_OPERATOR, webhook.id, datetime.now(UTC))
         await eventually(lambda: told(sink) == [1, 2, "poison"])
 
         async def empty() -> bool:
@@ -277,7 +279,7 @@ async def test_an_event_that_a_receiver_finds_wrong_is_set_aside_and_holds_up_no
         await eventually(empty)
         with pytest.raises(NotFound, match="no dead letters"):
             async with transaction(world.database) as connection:
-                await book.replay_dead(connection, LOCAL_OPERATOR, webhook.id, datetime.now(UTC))
+                await replays.replay_dead(connection, LOCAL_OPERATOR, webhook.id, datetime.now(UTC))
 
 
 async def test_after_three_days_events_are_dead_letters_and_younger_ones_are_not(world: World) -> None:
@@ -305,7 +307,7 @@ async def test_after_three_days_events_are_dead_letters_and_younger_ones_are_not
 
 async def _replay_dead(world: World, webhook: Webhook, first: int, last: int) -> None:
     async with transaction(world.database) as connection:
-        await book.replay_dead(connection, LOCAL_OPERATOR, webhook.id, datetime.now(UTC), first=first, last=last)
+        await replays.replay_dead(connection, LOCAL_OPERATOR, webhook.id, datetime.now(UTC), first=first, last=last)
 
 
 async def test_any_range_is_sent_again_beside_what_is_new(world: World) -> None:
@@ -317,7 +319,7 @@ async def test_any_range_is_sent_again_beside_what_is_new(world: World) -> None:
         first_time = {one.id: one.body for one in sink.received}
         sink.received.clear()
         async with transaction(world.database) as connection:
-            await book.replay(connection, LOCAL_OPERATOR, webhook.id, 11, 20, datetime.now(UTC))
+            await replays.replay(connection, LOCAL_OPERATOR, webhook.id, 11, 20, datetime.now(UTC))
         await write(world.database, [event(shop, "new")])
         await eventually(lambda: sorted(sink.places)[:10] == list(range(11, 21)) and "new" in told(sink))
         again = [one for one in sink.received if one.body["sequence"] <= 20]
@@ -326,13 +328,13 @@ async def test_any_range_is_sent_again_beside_what_is_new(world: World) -> None:
 
         async def done() -> bool:
             async with transaction(world.database) as connection:
-                return not await book.replays(connection, LOCAL_OPERATOR, webhook.id)
+                return not await replays.listing(connection, LOCAL_OPERATOR, webhook.id)
 
         await eventually(done)
         for wrong in ((0, 5), (9, 3), (1000, 1001)):
             with pytest.raises(Invalid, match="no range"):
                 async with transaction(world.database) as connection:
-                    await book.replay(connection, LOCAL_OPERATOR, webhook.id, *wrong, datetime.now(UTC))
+                    await replays.replay(connection, LOCAL_OPERATOR, webhook.id, *wrong, datetime.now(UTC))
 
 
 async def test_while_a_secret_is_changed_either_proves_an_event(world: World) -> None:
@@ -366,9 +368,9 @@ async def test_a_changed_address_counts_at_once_also_for_what_waits(world: World
         webhook = await world.add(wrong, shop, kinds=("number.changed",))
         await write(world.database, [event(shop, 1)])
         await eventually(lambda: len(wrong.received) == 1)
-        wanted = book.settings_of(webhook)
+        wanted = settings_of(webhook)
         async with transaction(world.database) as connection:
-            changed = book.Settings(url=right.url, kinds=wanted.kinds)
+            changed = WebhookSettings(url=right.url, kinds=wanted.kinds)
             await book.change(connection, world.rules, LOCAL_OPERATOR, webhook.id, changed, datetime.now(UTC))
         await eventually(lambda: told(right) == [1])
 
@@ -404,17 +406,19 @@ async def test_events_that_were_deleted_meanwhile_do_not_stop_the_rest(world: Wo
         assert "places 1 to 4 were deleted" in letter.reason
         with pytest.raises(NotFound, match="no dead letters"):  # nothing is left of them
             await _replay_dead(world, webhook, first=1, last=10)
-        await forget_old(world.database, 30, SystemClock())
-        assert await letters(world, webhook) == [letter]
-        await forget_old(world.database, 30, HandClock(now=datetime.now(UTC) + timedelta(days=29)))
-        assert await letters(world, webhook) == [letter]
-        await forget_old(world.database, 30, HandClock(now=datetime.now(UTC) + timedelta(days=31)))
+        clock = HandClock()
+        for _ in range(31):
+            await forget_old(world.database, 30, clock)
+            assert await letters(world, webhook) == [letter]
+            clock.advance(timedelta(days=1))
+        clock.advance(timedelta(days=1))
+        await forget_old(world.database, 30, clock)
         assert await letters(world, webhook) == []
 
 
 async def letters(world: World, webhook: Webhook) -> list[DeadLetter]:
     async with transaction(world.database) as connection:
-        return await store.dead_letters(connection, webhook.id, 0, 1000)
+        return await store_dead_letters.listing(connection, webhook.id, None, 1000)
 
 
 async def test_when_all_was_deleted_it_is_told_once_and_what_comes_then_is_sent(world: World) -> None:
@@ -450,7 +454,7 @@ async def test_who_begins_with_the_oldest_that_is_kept_misses_nothing(world: Wor
         assert await letters(world, webhook) == []
         with pytest.raises(NotFound, match="up to place 4 were deleted"):
             async with transaction(world.database) as connection:
-                await book.replay(connection, LOCAL_OPERATOR, webhook.id, 1, 6, datetime.now(UTC))
+                await replays.replay(connection, LOCAL_OPERATOR, webhook.id, 1, 6, datetime.now(UTC))
 
 
 async def _switch(world: World, account: UUID, on: bool) -> None:
@@ -483,7 +487,7 @@ async def test_switched_off_nothing_is_sent_and_switched_on_it_goes_on(world: Wo
         assert told(sink) == [1]
         with pytest.raises(NotAllowed, match="webhooks: this function is off"):
             async with transaction(world.database) as connection:
-                await book.trial(connection, world.rules, LOCAL_OPERATOR, webhook.id, datetime.now(UTC))
+                await trials.trial(connection, world.rules, LOCAL_OPERATOR, webhook.id, datetime.now(UTC))
         await _switch(world, agency if above else shop, on=True)
         await eventually(lambda: told(sink) == [1, 2])
         assert (await world.now(webhook)).status is WebhookStatus.ACTIVE
@@ -563,7 +567,7 @@ async def test_what_became_a_dead_letter_is_not_sent_on_after_a_crash(
         webhook = await world.add(sink, shop, kinds=("number.changed",))
         await happened(world.database, shop, "poison")
         with monkeypatch.context() as patch:
-            patch.setattr(store, "save", save)
+            patch.setattr(store_sending, "save", save)
             async with world.office(quick=5000):
                 await eventually(refused.is_set)
         assert await world.dead(webhook) == []
@@ -590,7 +594,7 @@ async def test_an_error_that_nobody_foresaw_ends_the_post_office(world: World, m
     async def take(*_given: object) -> list[Webhook]:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(store, "take", take)
+    monkeypatch.setattr(store_sending, "take", take)
     async with world.office(numbering=False) as tasks, asyncio.timeout(PATIENCE):
         with pytest.raises(ZeroDivisionError):
             await tasks.first_failure()
@@ -602,7 +606,7 @@ async def test_a_test_event_tells_what_the_receiver_says(world: World) -> None:
         second.status = 500
         webhook = await world.add(sink, shop, fallback_url=second.url)
         async with transaction(world.database) as connection:
-            trial = await book.trial(connection, world.rules, LOCAL_OPERATOR, webhook.id, datetime.now(UTC))
+            trial = await trials.trial(connection, world.rules, LOCAL_OPERATOR, webhook.id, datetime.now(UTC))
         answers = await trial.send(egress)
     assert [(url, answer.status) for url, answer in answers] == [(sink.url, 204), (second.url, 500)]
     (received,) = sink.received
@@ -615,10 +619,14 @@ async def test_dead_letters_go_with_the_events_that_they_tell_of(world: World) -
         webhook = await world.add(sink, shop)
         await happened(world.database, shop, *range(5))
         async with transaction(world.database) as connection:
-            dead = await store.bury(connection, webhook, 0, 6, "it answered 503", datetime.now(UTC))
-            assert dead == [1, 2, 3, 4, 5, 6]
-            await connection.execute(
-                text("UPDATE events SET numbered_at = numbered_at - interval '31 days' WHERE seq <= 4")
+            dead = await store_dead_letters.bury(
+                connection, webhook, Span(webhook.top, 0, 6), "it answered 503", datetime.now(UTC)
             )
-        await forget_old(world.database, 30, SystemClock())
+            assert dead == [1, 2, 3, 4, 5, 6]
+        clock = HandClock()
+        async with transaction(world.database) as connection:
+            fourth = await connection.scalar(text("SELECT id FROM events WHERE seq = 4"))
+            for ago in (32, 0):
+                await event_store.add_mark(connection, Mark(clock.now() - timedelta(days=ago), clock.now(), fourth))
+        await forget_old(world.database, 30, clock)
         assert await world.dead(webhook) == [5, 6]

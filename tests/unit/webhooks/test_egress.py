@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.foundation.errors import Invalid
-from engine.webhooks.addresses import check_url, is_allowed, shown_url
+from engine.webhooks.addresses import check_url, is_allowed, shown_url, told_apart
 from engine.webhooks.egress import Egress
 from tests.webhook_sink import webhook_sink
 
@@ -154,10 +154,18 @@ def test_usual_addresses_are_taken() -> None:
 
 
 def test_what_may_be_secret_in_an_address_is_not_shown() -> None:
-    assert shown_url("https://example.com/a?token=hush") == "https://example.com/a?…"
+    assert shown_url("https://example.com/hush?token=hush") == "https://example.com/…"
+    assert shown_url("https://example.com:8443/hush") == "https://example.com:8443/…"
+    assert "hush" not in told_apart("https://example.com/hush?token=hush", "x")
     with pytest.raises(Invalid) as refused:
         check_url("https://me:hush@example.com/")
     assert "hush" not in str(refused.value)
+
+
+def test_addresses_are_told_apart_without_being_shown() -> None:
+    one, other = "https://example.com/hush", "https://example.com/hush2"
+    assert told_apart(one, "x") == told_apart(one, "x")
+    assert len({told_apart(one, "x"), told_apart(other, "x"), told_apart(one, "y")}) == 3
 
 
 class ChangingResolver(AbstractResolver):
