@@ -50,7 +50,7 @@ async def make_world(database: AsyncEngine) -> World:
         for name in ("one", "other"):
             agency = await open_account(connection, LOCAL_OPERATOR, OPERATOR_ID, AccountKind.AGENCY, name, NOW)
             shop = await open_account(connection, LOCAL_OPERATOR, agency.id, AccountKind.SHOP, f"{name} shop", NOW)
-            await register_sender(connection, shop.id, SENDER, "contract")
+            await register_sender(connection, LOCAL_OPERATOR, shop.id, SENDER, "contract", NOW)
             made += [agency.id, shop.id]
             for account, role in ((agency.id, Role.AGENCY), (shop.id, Role.OWNER)):
                 place = await place_of(connection, account)
@@ -99,10 +99,10 @@ async def events(database: AsyncEngine, kind: str = "number.changed") -> list[tu
 
 
 async def audited(database: AsyncEngine) -> list[tuple[str, str, str]]:
-    """Who did which deed to what; without the accounts."""
+    """Who did which deed to what; without the accounts and their senders."""
     async with transaction(database) as connection:
         rows = await connection.execute(
-            text("SELECT who, deed, object_id FROM audit WHERE object_kind <> 'account' ORDER BY id")
+            text("SELECT who, deed, object_id FROM audit WHERE object_kind NOT IN ('account', 'sender') ORDER BY id")
         )
         return [(row.who, row.deed, row.object_id) for row in rows]
 

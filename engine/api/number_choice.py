@@ -30,6 +30,7 @@ _KEPT = _OFFER | {"until": "2026-11-22T00:40:00Z"}
 
 Like = Annotated[str, Field(min_length=4, max_length=20, examples=["1234", "031-555-1234"])]
 Exchange = Annotated[str, Field(min_length=4, max_length=5, examples=["0507"])]
+Digits = Annotated[int, Field(ge=11, le=12, examples=[12])]
 
 
 class Reason(Shape):
@@ -92,6 +93,8 @@ class BestWanted(Shape):
     """The shop's own number, or only its last four digits."""
     easy: Easy | None = None
     exchange: Exchange | None = None
+    digits: Digits | None = None
+    """Only numbers of so many digits."""
     kind: NumberKind = NumberKind.VIRTUAL
     count: Annotated[int, Field(ge=1, le=MOST_AT_ONCE)] = 1
 
@@ -114,6 +117,7 @@ async def choose_numbers(
     like: Annotated[Like | None, Query(description="The shop's own number, or only its last four digits.")] = None,
     easy: Annotated[Easy | None, Query(description="Only numbers whose last four digits are easy in this way.")] = None,
     exchange: Annotated[Exchange | None, Query(description="Only numbers that begin so.")] = None,
+    digits: Annotated[Digits | None, Query(description="Only numbers of so many digits.")] = None,
     kind: Annotated[NumberKind, Query(description="Of which kind.")] = NumberKind.VIRTUAL,
 ) -> Page[Offer]:
     """Free numbers, the best first: the same last digits, the same in another order, one off, easy ones."""
@@ -121,7 +125,7 @@ async def choose_numbers(
         rows,
         actor,
         account,
-        wish(like, easy and easy.value, exchange),
+        wish(like, easy and easy.value, exchange, digits),
         kind=kind,
         after=page.behind(str),
         limit=page.limit,
@@ -139,7 +143,7 @@ async def keep_number(chosen: NumberChosen, actor: ActorDep, rows: Rows, now: No
 
 async def keep_best_numbers(wanted: BestWanted, actor: ActorDep, rows: Rows, now: Now) -> KeptNumbers:
     """Keep the best numbers that are still free, all or none."""
-    wished = wish(wanted.like, wanted.easy and wanted.easy.value, wanted.exchange)
+    wished = wish(wanted.like, wanted.easy and wanted.easy.value, wanted.exchange, wanted.digits)
     kept = await choice.reserve_best(rows, actor, wanted.account, wished, wanted.count, now, kind=wanted.kind)
     return KeptNumbers(numbers=tuple(map(_kept, kept)))
 

@@ -18,7 +18,8 @@ from engine.numbers.history import Happened
 from engine.numbers.inventory import NumberChange
 from engine.numbers.model import NumberKind, ServiceNumber
 from engine.numbers.rules import kind_of
-from engine.numbers.states import Move, State, StockNumber, SuspendedFor
+from engine.numbers.states import Move, State, StockNumber
+from engine.numbers.suspension import SuspendedFor
 
 MOST_HISTORY = 500
 
@@ -35,6 +36,7 @@ _STOCK: dict[str, Any] = {
     "order_id": None,
     "reserved_until": None,
     "suspended_for": None,
+    "suspensions": [],
     "last_holder": None,
     "released_at": None,
     "quarantined_until": None,
@@ -50,6 +52,30 @@ _SETTINGS: dict[str, Any] = {
     "min_talk_seconds": 10,
     "suspended": None,
 }
+
+
+class SuspensionShown(Shape):
+    """One reason for which a number is suspended: each is lifted by itself."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "why": "wish",
+                    "by": "user:019a9f00-0000-7000-8000-000000000009",
+                    "at": "2026-11-22T00:30:00Z",
+                    "announcement": "ko/not-in-service",
+                }
+            ]
+        }
+    )
+
+    why: SuspendedFor
+    """`wish`: the holder's own; `period over`: a longer order lifts it; `barred`: only somebody above the holder."""
+    by: str
+    at: datetime
+    announcement: str
+    """What callers hear while no graver reason is there."""
 
 
 class Stock(Shape):
@@ -68,6 +94,9 @@ class Stock(Shape):
     order_id: UUID | None
     reserved_until: datetime | None
     suspended_for: SuspendedFor | None
+    """The gravest of its reasons: what callers hear is that one's announcement."""
+    suspensions: tuple[SuspensionShown, ...]
+    """All of its reasons, the gravest first; empty: its calls are forwarded."""
     last_holder: UUID | None
     """Of a number in quarantine: who may take it back."""
     released_at: datetime | None
@@ -175,6 +204,8 @@ class ChangedNumber(Shape):
     """Null: none."""
     repeat_window_days: Days | None = None
     min_talk_seconds: Seconds | None = None
+    suspended: Sound | None = None
+    """Of a suspended number: what its callers hear from the next call on."""
 
     def as_said(self) -> NumberChange:
         treatment = self.treatment or Treatment()
@@ -188,6 +219,7 @@ class ChangedNumber(Shape):
             sender=self.sender if "sender" in said else UNSET,
             repeat_window_days=UNSET if self.repeat_window_days is None else self.repeat_window_days,
             min_talk_seconds=UNSET if self.min_talk_seconds is None else self.min_talk_seconds,
+            suspended=UNSET if self.suspended is None else self.suspended,
         )
 
 
@@ -250,6 +282,7 @@ def stock_shown(found: StockNumber) -> Stock:
         order_id=found.order_id,
         reserved_until=found.reserved_until,
         suspended_for=found.suspended_for,
+        suspensions=tuple(map(SuspensionShown.model_validate, found.suspensions)),
         last_holder=found.last_holder if found.state is State.QUARANTINED else None,
         released_at=found.released_at,
         quarantined_until=found.quarantined_until,

@@ -16,6 +16,7 @@ from engine.api.wire import Phone, PhoneIn, Shape, shown
 from engine.numbers import transfer
 from engine.numbers.transfer import LONGEST_OPEN, OPEN_FOR
 from engine.numbers.transfer_model import Transfer, TransferStatus
+from engine.routing import handed_over
 
 TransferInPath = Annotated[UUID, Path(alias="transfer", description="A transfer's id.")]
 Reason = Annotated[str, Field(max_length=200)]
@@ -135,8 +136,12 @@ async def read_transfer(which: TransferInPath, actor: ActorDep, rows: Rows) -> T
 async def accept_transfer(
     which: TransferInPath, wanted: Acceptance, actor: ActorDep, rows: Rows, now: Now
 ) -> TransferShown:
-    """Take the number over, for the receiver's side. From the next call on its calls are the receiver's."""
-    return _shown(await transfer.accept(rows, actor, which, now, wanted.target))
+    """Take the number over, for the receiver's side. From the next call on its calls are the receiver's.
+
+    With its settings go its rules, and copies of the prompts that they play; rules that ask for a group of callers
+    stay behind, for those are the giver's customers.
+    """
+    return _shown(await handed_over.accept(rows, actor, which, now, wanted.target))
 
 
 async def decline_transfer(

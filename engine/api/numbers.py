@@ -33,7 +33,8 @@ from engine.api.wire import NumberInPath
 from engine.foundation.phone_number import PhoneNumber
 from engine.numbers import inventory, life
 from engine.numbers.states import SERVED, State
-from engine.routing import book
+from engine.routing import book, number_settings
+from engine.routing.announced import check_announced
 
 
 def numbers_router() -> APIRouter:
@@ -79,7 +80,7 @@ async def issue_number(
 ) -> Number:
     """Put a number into service. It takes calls at once."""
     said = wanted.as_said()
-    await book.put_into_service(rows, actor, said, equipment.against(now))
+    await number_settings.put_into_service(rows, actor, said, equipment.against(now))
     await check_switched_on(rows, said.account_id, said.treatment, callback=said.callback)
     return tagged(response, await _read(rows, actor, wanted.number, equipment, now))
 
@@ -101,13 +102,18 @@ async def change_number(
     if_match: IfMatch,
     response: Response,
 ) -> Number:
-    """Re-target a number, and switch what it does."""
+    """Re-target a number, and switch what it does.
+
+    Where only what callers hear and read becomes another, `change messages` is enough; else it takes `change numbers`.
+    """
 
     async def read() -> Number:
         return await _read(rows, actor, number, equipment, now)
 
-    await unchanged(rows, f"number {number}", if_match, read)
-    made, _ = await book.change_number(rows, actor, number, wanted.as_said(), equipment.against(now))
+    await unchanged(rows, "number", number, if_match, read)
+    made, _ = await number_settings.change(rows, actor, number, wanted.as_said(), equipment.against(now))
+    if wanted.suspended is not None:
+        await check_announced(rows, made.account_id, wanted.suspended)
     if wanted.treatment is not None or wanted.callback:
         await check_switched_on(rows, made.account_id, made.treatment, callback=made.callback)
     return tagged(response, await read())
@@ -133,14 +139,20 @@ async def suspend_number(
     response: Response,
 ) -> Number:
     """All callers hear an announcement, from the next call on; the number stays its holder's."""
-    await life.suspend(rows, actor, number, now, announcement=wanted.announcement, bar=wanted.bar, note=wanted.note)
+    said = wanted.announcement
+    made = await life.suspend(rows, actor, number, now, announcement=said, bar=wanted.bar, note=wanted.note)
+    if made.held_by is not None:
+        await check_announced(rows, made.held_by, said)
     return tagged(response, await _read(rows, actor, number, equipment, now))
 
 
 async def resume_number(
     number: NumberInPath, actor: ActorDep, rows: Rows, now: Now, equipment: EquipmentDep, response: Response
 ) -> Number:
-    """Forward a suspended number's calls again."""
+    """Lift what you may lift: somebody above the holder their bar, then the holder's wish.
+
+    Its calls are forwarded again when nothing else suspends it; `suspensions` says what does.
+    """
     await life.resume(rows, actor, number, now)
     return tagged(response, await _read(rows, actor, number, equipment, now))
 

@@ -152,7 +152,7 @@ async def set_range_terms(
     response: Response,
 ) -> Range:
     """Set how long numbers that are released from now on are kept back."""
-    await unchanged(rows, f"number range {name}", if_match, lambda: _read(rows, actor, name))
+    await unchanged(rows, "number range", name, if_match, lambda: _read(rows, actor, name))
     return tagged(response, _shown(await ranges.set_terms(rows, actor, name, wanted.as_said(), now)))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import Enum
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -19,7 +20,7 @@ from engine.cli.calendar import shown_closed_day
 from engine.cli.database import in_transaction
 from engine.cli.limits import LimitOptions
 from engine.cli.number_choice import choose
-from engine.cli.options import with_options
+from engine.cli.options import with_options, word, words_of
 from engine.cli.printing import Column, console, or_dash, print_json, print_table, table
 from engine.cli.rules_table import checked_against, print_findings, rules_table
 from engine.cli.this_machine import operator
@@ -30,10 +31,11 @@ from engine.foundation.errors import Invalid
 from engine.foundation.phone_number import parse, written
 from engine.numbers import inventory, life
 from engine.numbers.inventory import NumberChange
-from engine.numbers.model import ServiceNumber
+from engine.numbers.model import NumberKind, ServiceNumber
 from engine.numbers.rules import checked, kind_of, without
+from engine.numbers.states import State
 from engine.numbers.treatment import RecordMode, Treatment
-from engine.routing import book
+from engine.routing import book, current_lines, number_settings
 from engine.routing.finding import Finding
 from engine.routing.model import Line
 from engine.settings import read_settings
@@ -50,6 +52,13 @@ _WHOM = typer.Option(
 )
 _AFTER = "The message after an answered call"
 _WORD = "the operator's word"
+
+
+class Served(Enum):
+    """The states of numbers that routing knows."""
+
+    IN_SERVICE = State.IN_SERVICE.value
+    SUSPENDED = State.SUSPENDED.value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,12 +118,20 @@ def add(
     message: MessageOptions,
     limits: LimitOptions,
     account: Annotated[str, typer.Option(metavar="NAME", help="Whose number it is; opened when new.")] = "main",
+    kind: Annotated[
+        NumberKind | None,
+        typer.Option(
+            metavar=words_of(NumberKind),
+            parser=word(NumberKind),
+            help="Why it is served: own, the shop's own; mo, it receives messages. Default: what its digits say.",
+        ),
+    ] = None,
 ) -> None:
     """Put a number into service. It takes calls at once, without a restart."""
     parsed = parse(number)
     wanted = ServiceNumber(
         number=parsed,
-        kind=kind_of(parsed),
+        kind=kind or kind_of(parsed),
         account_id=UUID(int=0),
         target=parse(target, "target"),
         treatment=options.treatment(named_only),
@@ -124,12 +141,13 @@ def add(
     checked(wanted)
 
     async def deed(rows: AsyncConnection) -> tuple[ServiceNumber, tuple[Finding, ...]]:
-        owner = await account_named(rows, account, datetime.now(UTC))
+        now = datetime.now(UTC)
+        owner = await account_named(rows, operator(), account, now)
         if wanted.sender:
-            await register_sender(rows, owner.id, wanted.sender, message.sender_evidence)
+            await register_sender(rows, operator(), owner.id, wanted.sender, message.sender_evidence, now)
         treatment = options.treatment(await takes_in(rows, owner.id))
         new = msgspec.structs.replace(wanted, account_id=owner.id, treatment=treatment)
-        return await book.put_into_service(rows, operator(), new, checked_against())
+        return await number_settings.put_into_service(rows, operator(), new, checked_against())
 
     _tell("in service", *in_transaction(read_settings(), deed))
 
@@ -145,6 +163,10 @@ def set_(
     no_callback: Annotated[
         bool, typer.Option("--no-callback", help="No message any more.", rich_help_panel=_AFTER)
     ] = False,
+    while_suspended: Annotated[
+        str | None,
+        typer.Option(metavar="SOUND", help="Of a suspended number: what its callers hear; it stays suspended."),
+    ] = None,
     unset: Annotated[
         list[str] | None,
         typer.Option(metavar="SETTING", help="Back to the default: targets, order, consent …; again for more."),
@@ -162,18 +184,20 @@ def set_(
         clear=clear,
         **settings,
     )
-    if wanted == NumberChange(treatment=Treatment()) and not limits.named:
+    if wanted == NumberChange(treatment=Treatment()) and not limits.named and while_suspended is None:
         raise Invalid(f"number {number}: nothing to change; name what is to be different, see `dari number set --help`")
 
     async def deed(rows: AsyncConnection) -> tuple[ServiceNumber, tuple[Finding, ...]]:
         found = await inventory.find(rows, parsed)
         if sender := settings.get("sender"):
-            await register_sender(rows, found.account_id, sender, message.sender_evidence)
+            evidence = message.sender_evidence
+            await register_sender(rows, operator(), found.account_id, sender, evidence, datetime.now(UTC))
         whole = msgspec.structs.replace(wanted, limits=limits.limits(found.limits))
         checked(inventory.changed(found, whole))  # before any file is taken in
-        treatment = options.treatment(await takes_in(rows, found.account_id))
-        whole = msgspec.structs.replace(whole, treatment=treatment)
-        return await book.change_number(rows, operator(), parsed, whole, checked_against())
+        take = await takes_in(rows, found.account_id)
+        suspended = UNSET if while_suspended is None else take(while_suspended, "while-suspended")
+        whole = msgspec.structs.replace(whole, treatment=options.treatment(take), suspended=suspended)
+        return await number_settings.change(rows, operator(), parsed, whole, checked_against())
 
     _tell("changed", *in_transaction(read_settings(), deed))
 
@@ -192,13 +216,22 @@ def remove(number: Number) -> None:
 
 
 @app.command("list")
-def list_(as_json: Json = False) -> None:
-    """List the numbers in service."""
-    numbers, owners = in_transaction(read_settings(), _listed)
+def list_(
+    state: Annotated[
+        Served | None,
+        typer.Option("--state", metavar=words_of(Served), parser=word(Served), help="Only those in this state."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """List the numbers in service, suspended ones too."""
+    every, owners = in_transaction(read_settings(), _listed)
+    numbers = [number for number in every if state in (None, _state(number))]
     if as_json:
-        print_json(numbers)
+        print_json([{**msgspec.structs.asdict(number), "state": _state(number)} for number in numbers])
     elif numbers:
         print_table(_COLUMNS, [_row(number, owners.get(number.account_id, "-")) for number in numbers])
+    elif every:
+        typer.echo(f"no number is {state.value if state else 'there'}", err=True)
     else:
         typer.echo("no numbers yet; add one with `dari number add NUMBER --target NUMBER`", err=True)
 
@@ -209,7 +242,7 @@ def show(number: Number, as_json: Json = False) -> None:
     parsed = parse(number)
 
     async def deed(rows: AsyncConnection) -> tuple[Line, str, tuple[Finding, ...]]:
-        line = await book.line_as_set(rows, parsed)
+        line = await current_lines.find_as_set(rows, parsed)
         owners = {account.id: account.name for account in await accounts(rows)}
         return line, owners[line.number.account_id], await book.check_rules(rows, parsed, checked_against())
 
@@ -264,6 +297,7 @@ def _print_everything(line: Line, owner: str) -> None:
 
 _COLUMNS = (
     Column("Number"),
+    Column("State"),
     Column("Target"),
     Column("Account", spare=2),
     Column("Ringback", spare=4),
@@ -279,6 +313,7 @@ def _row(number: ServiceNumber, owner: str) -> list[Text]:
     targets = treatment.targets
     return [
         Text(written(number.number), "bold"),
+        Text(_state(number).value, "bold red" if number.suspended else "dim"),
         Text(", ".join(written(target.number) for target in targets) if targets else written(number.target)),
         Text(printable(owner)),
         or_dash(sound_words(treatment.ringback or ())),
@@ -286,6 +321,10 @@ def _row(number: ServiceNumber, owner: str) -> list[Text]:
         or_dash(recorded and recorded.value),
         _message(number),
     ]
+
+
+def _state(number: ServiceNumber) -> Served:
+    return Served.SUSPENDED if number.suspended is not None else Served.IN_SERVICE
 
 
 def _message(number: ServiceNumber) -> Text:

@@ -34,6 +34,7 @@ def choose(
         str | None, typer.Option(metavar="PATTERN", help=f"Only numbers easy in one way: {_PATTERNS}.")
     ] = None,
     exchange: Annotated[str | None, typer.Option(metavar="DIGITS", help="Only numbers that begin so: 0507.")] = None,
+    digits: Annotated[int | None, typer.Option(help="Only numbers of so many digits: 11 or 12.")] = None,
     limit: Annotated[int, typer.Option(help="How many, at most 500.")] = 20,
     after: Annotated[
         str | None, typer.Option(metavar="NUMBER", help="Go on behind this one, the last of the page before.")
@@ -45,7 +46,7 @@ def choose(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
 ) -> None:
     """Show the best free numbers for a shop, and why they are; keep some of them with --reserve."""
-    wished = wish(like, easy, exchange)
+    wished = wish(like, easy, exchange, digits)
     if (reserve is None) != (account is None):
         raise Invalid("reserve: name how many and for whom, like `--reserve 1 --account NAME`")
     if reserve is None or account is None:

@@ -111,7 +111,7 @@ def suspend(
 
 @app.command()
 def resume(number: Number, as_json: Json = False) -> None:
-    """Forward calls again, from the next one on."""
+    """Lift the bar, or else the holder's own suspension: calls are forwarded again when that was all."""
     _move(number, as_json, lambda rows, parsed, now: life.resume(rows, operator(), parsed, now))
 
 

@@ -21,6 +21,7 @@ from engine.foundation.errors import Invalid
 from engine.foundation.phone_number import parse, written
 from engine.numbers import transfer
 from engine.numbers.transfer_model import Transfer, TransferStatus
+from engine.routing import handed_over
 from engine.settings import read_settings
 
 app = typer.Typer(
@@ -69,11 +70,15 @@ def accept(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Take a number over, for the receiver: the next call is its own."""
+    """Take a number over, for the receiver: the next call is its own.
+
+    With its settings go its rules and copies of the prompts they play; rules that ask for a group of callers stay
+    behind.
+    """
     transfer_id, rung = _id(id_), None if target is None else parse(target, "target")
 
     async def deed(rows: AsyncConnection) -> Transfer:
-        return await transfer.accept(rows, operator(), transfer_id, datetime.now(UTC), rung)
+        return await handed_over.accept(rows, operator(), transfer_id, datetime.now(UTC), rung)
 
     _tell(in_transaction(read_settings(), deed), as_json)
 

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine.accounts.model import Actor, Deed
 from engine.accounts.permissions import check
-from engine.accounts.tree import place_of
+from engine.accounts.tree import kept_open, place_of
 from engine.foundation.errors import Conflict, Invalid
 from engine.foundation.phone_number import PhoneNumber, written
 from engine.numbers import life, store_choice
@@ -24,7 +24,8 @@ from engine.numbers.similar import Reason, Wish, reasons, spans
 
 MOST_OFFERED = 500
 MOST_AT_ONCE = 20
-_FIRST_SPANS = 64
+_SPANS = (16, 240, None)
+"""So many spans are asked first, then, and then all the rest, which are a thousand."""
 _TRIED_AT_ONCE = 100  # more than people who choose the same at the same instant
 
 
@@ -83,7 +84,8 @@ async def reserve(
 
     Raises NotFound, NotAllowed, or Conflict when it is not free any more.
     """
-    check(actor, Deed.ISSUE_NUMBERS, await place_of(connection, account))
+    check(actor, Deed.ISSUE_NUMBERS, (await kept_open(connection, account)).place)
+    await life.check_room(connection, account, 1, now)
     if not await store_choice.pick(connection, [number], 1, now):
         raise Conflict(f"number {written(number)}: it is not free any more; choose another")
     return await _kept(connection, actor, account, number, None, now)
@@ -103,9 +105,10 @@ async def reserve_best(
 
     All or nothing: raises Conflict when fewer are free, else NotFound, NotAllowed or Invalid.
     """
-    check(actor, Deed.ISSUE_NUMBERS, await place_of(connection, account))
+    check(actor, Deed.ISSUE_NUMBERS, (await kept_open(connection, account)).place)
     if not 1 <= count <= MOST_AT_ONCE:
         raise Invalid(f"count: {count} must be 1 to {MOST_AT_ONCE}")
+    await life.check_room(connection, account, count, now)
     picked: list[PhoneNumber] = []
     after = None
     while len(picked) < count:
@@ -120,12 +123,12 @@ async def reserve_best(
 async def _best_free(
     connection: AsyncConnection, kind: NumberKind, wished: Wish, after: PhoneNumber | None, limit: int
 ) -> list[PhoneNumber]:
-    """The first spans are asked alone: as a rule they hold enough, and all are a thousand."""
+    """The first spans are asked alone: as a rule they hold enough."""
     every = spans(wished, after)
     found: list[PhoneNumber] = []
-    for many in (_FIRST_SPANS, None):
+    for many in _SPANS:
         if len(found) < limit and (some := list(islice(every, many))):
-            found += await store_choice.free(connection, kind, wished.exchange, some, limit - len(found))
+            found += await store_choice.free(connection, kind, wished, some, limit - len(found))
     return found
 
 
@@ -133,5 +136,5 @@ async def _kept(
     connection: AsyncConnection, actor: Actor, account: UUID, number: PhoneNumber, like: str | None, now: datetime
 ) -> Reservation:
     until = now + life.RESERVED_FOR
-    await life.reserve(connection, actor, number, account, now, until)
+    await life.keep_back(connection, actor, number, account, now, until)
     return Reservation(number=number, until=until, reasons=reasons(like, number))

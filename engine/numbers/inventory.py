@@ -41,6 +41,8 @@ class NumberChange(msgspec.Struct, frozen=True, kw_only=True):
     sender: PhoneNumber | UnsetType | None = UNSET
     repeat_window_days: int | UnsetType = UNSET
     min_talk_seconds: int | UnsetType = UNSET
+    suspended: str | UnsetType = UNSET
+    """What callers of the suspended number hear instead of what they heard."""
 
 
 async def add(connection: AsyncConnection, number: ServiceNumber, hand: Hand | None = None) -> ServiceNumber:

@@ -15,7 +15,7 @@ from engine.numbers.orders import look_after_one
 from engine.numbers.quarantine import AT_ONCE, BY_TIME, end_quarantines
 from engine.numbers.quarantine_terms import STANDARD_TERMS, QuarantineTerms
 from engine.numbers.states import Move, let_go
-from engine.numbers.stock import Hand, move_locked
+from engine.numbers.stock import Hand, move_free
 from engine.numbers.told import tell_holders
 
 log = structlog.get_logger(__name__)
@@ -56,7 +56,7 @@ async def look_after_numbers(
     while True:
         async with transaction(database) as connection:
             over = await store_life.lapsed(connection, now, AT_ONCE)
-            moves = await move_locked(
+            moves = await move_free(
                 connection, over, Hand(BY_TIME, now), lambda stock: (Move.LET_GO, let_go(stock, now))
             )
             await tell_holders(connection, moves, now)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from msgspec import UNSET
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine.accounts.model import OPERATOR_PLACE, Actor, Deed, Module, Place
@@ -18,6 +19,7 @@ from engine.accounts.tree import kept_open, place_of
 from engine.foundation.errors import Conflict, Invalid, NotFound
 from engine.foundation.phone_number import PhoneNumber, written
 from engine.numbers import inventory, stock, store_life
+from engine.numbers.content import differ_in_content_only
 from engine.numbers.history import Happened
 from engine.numbers.inventory import NumberChange
 from engine.numbers.model import NumberKind, ServiceNumber
@@ -31,7 +33,7 @@ from engine.numbers.states import (
     Move,
     State,
     StockNumber,
-    SuspendedFor,
+    announced,
     ported_out,
     reserved,
     resumed,
@@ -42,13 +44,17 @@ from engine.numbers.states import (
     let_go as let_go_of,
 )
 from engine.numbers.stock import Hand
+from engine.numbers.suspension import NOT_IN_SERVICE as NOT_IN_SERVICE
+from engine.numbers.suspension import SuspendedFor, Suspension
 from engine.numbers.told import tell_move, tell_settings
 
 RESERVED_FOR = timedelta(minutes=10)
 """As long as a form may stay open."""
 LONGEST_RESERVATION = timedelta(days=31)
-NOT_IN_SERVICE = "ko/not-in-service"
-"""What callers of a suspended number hear where nothing else is said."""
+MOST_RESERVED = 100
+"""Numbers that an account keeps back at a time, those of its orders aside: five forms with the most that one may hold.
+More would let one account empty a small stock without paying for a number.
+"""
 _LONGEST_NOTE = 200
 
 
@@ -65,6 +71,19 @@ async def reserve(
     One whose reservation is over is free.
     """
     check(actor, Deed.ISSUE_NUMBERS, (await kept_open(connection, account)).place)
+    await check_room(connection, account, 1, now)
+    return await keep_back(connection, actor, number, account, now, until)
+
+
+async def keep_back(
+    connection: AsyncConnection,
+    actor: Actor,
+    number: PhoneNumber,
+    account: UUID,
+    now: datetime,
+    until: datetime | None = None,
+) -> StockNumber:
+    """As `reserve`, for whoever has asked already whether the actor may and whether there is room."""
     until = until or now + RESERVED_FOR
     if not now < until <= now + LONGEST_RESERVATION:
         raise Invalid(f"until: {until:%Y-%m-%d %H:%M %Z} must be within {LONGEST_RESERVATION.days} days from now")
@@ -73,6 +92,17 @@ async def reserve(
     )
     await tell_move(connection, actor, Deed.ISSUE_NUMBERS, moved, now)
     return moved.after
+
+
+async def check_room(connection: AsyncConnection, account: UUID, more: int, now: datetime) -> None:
+    """Raises Conflict when the account would keep back too many; nobody else reserves for it before this transaction
+    ends. Comes before any number is locked, so that no two wait for each other.
+    """
+    held = await store_life.reservations(connection, account, now)
+    if held + more > MOST_RESERVED:
+        raise Conflict(
+            f"reserve: the account keeps {held} numbers back and may keep {MOST_RESERVED}; issue some or let them go"
+        )
 
 
 async def let_go(connection: AsyncConnection, actor: Actor, number: PhoneNumber, now: datetime) -> StockNumber:
@@ -124,16 +154,36 @@ async def put_into_service(
 async def change(
     connection: AsyncConnection, actor: Actor, number: PhoneNumber, wanted: NumberChange, now: datetime
 ) -> ServiceNumber:
-    """Re-targets a number and switches its features; the number as it is then."""
-    held, _ = await _held(connection, actor, Deed.CHANGE_NUMBERS, number)
+    """Re-targets a number and switches its features; the number as it is then.
+
+    Where only what callers hear and read becomes another, whoever may change messages may do it (K12).
+    """
+    held, place = await held_place(connection, actor, number)
+    for_content = may(actor, Deed.CHANGE_MESSAGES, place)
+    if not for_content:
+        check(actor, Deed.CHANGE_NUMBERS, place, what=f"number {written(number)}")
     old = await inventory.find_locked(connection, number)
     if old.account_id != held.held_by:
-        raise Conflict(f"number {written(number)}: it has just changed hands; look again")
+        raise changed_hands(number)
+    only_content = differ_in_content_only(old, inventory.changed(old, wanted))
+    if not only_content:
+        check(actor, Deed.CHANGE_NUMBERS, place, what=f"number {written(number)}")
+    if wanted.suspended is not UNSET:
+        await _announce(connection, held, wanted.suspended, from_above=_from_above(actor, place))
     new = await inventory.change(connection, number, wanted)
     if rings_mobiles(new) and not rings_mobiles(old):
         check_on(await find_account(connection, new.account_id), Module.MOBILE_TARGETS)
-    await tell_settings(connection, actor, old, new, now)
+    deed = Deed.CHANGE_MESSAGES if only_content and for_content else Deed.CHANGE_NUMBERS
+    await tell_settings(connection, actor, deed, old, new, now)
     return new
+
+
+async def _announce(connection: AsyncConnection, held: StockNumber, sound: str, *, from_above: bool) -> None:
+    """Whoever moves the number now goes on to its settings, which this transaction holds: they are not waited for."""
+    check_announcement(sound)
+    new = announced(held, sound, from_above=from_above)
+    if not await store_life.move_many(connection, [(held, new)], waiting=False):
+        raise changed_hands(held.number)
 
 
 async def suspend(
@@ -151,21 +201,22 @@ async def suspend(
     """
     held, place = await _held(connection, actor, Deed.RELEASE_NUMBERS, number)
     why = SuspendedFor.BARRED if bar and _from_above(actor, place) else SuspendedFor.WISH
-    _check_announcement(announcement)
+    check_announcement(announcement)
+    suspension = Suspension(why=why, by=actor.who, at=now, announcement=announcement)
     moved = await stock.make_move(
         connection,
         number,
         Hand(actor.who, now, checked_note(note)),
-        lambda old: (Move.SUSPENDED, suspended(old, why, now)),
+        lambda old: (Move.SUSPENDED, suspended(old, suspension)),
         holder=held.held_by,
     )
-    await inventory.set_suspended(connection, number, announcement)
-    await tell_move(connection, actor, Deed.RELEASE_NUMBERS, moved, now, more={"announcement": announcement})
+    await inventory.set_suspended(connection, number, moved.after.announcement)
+    await tell_move(connection, actor, Deed.RELEASE_NUMBERS, moved, now)
     return moved.after
 
 
 async def resume(connection: AsyncConnection, actor: Actor, number: PhoneNumber, now: datetime) -> StockNumber:
-    """Forwards calls again from the next one on."""
+    """Lifts what the actor may lift: calls are forwarded again from the next one on if that was all."""
     held, place = await _held(connection, actor, Deed.RELEASE_NUMBERS, number)
     from_above = _from_above(actor, place)
     moved = await stock.make_move(
@@ -175,7 +226,7 @@ async def resume(connection: AsyncConnection, actor: Actor, number: PhoneNumber,
         lambda old: (Move.RESUMED, resumed(old, now, from_above=from_above)),
         holder=held.held_by,
     )
-    await inventory.set_suspended(connection, number, None)
+    await inventory.set_suspended(connection, number, moved.after.announcement)
     await tell_move(connection, actor, Deed.RELEASE_NUMBERS, moved, now)
     return moved.after
 
@@ -289,6 +340,11 @@ def no_such(number: PhoneNumber) -> NotFound:
     return NotFound(f"number {written(number)}: there is none that you may see")
 
 
+def changed_hands(number: PhoneNumber) -> Conflict:
+    """For a number that somebody else has changed since it was looked at."""
+    return Conflict(f"number {written(number)}: it has just changed hands; look again")
+
+
 def checked_note(note: str) -> str:
     """A word of explanation as it is kept. Raises Invalid."""
     note = note.strip()
@@ -338,7 +394,8 @@ def _from_above(actor: Actor, holder: Place) -> bool:
     return actor.place.account != holder.account
 
 
-def _check_announcement(sound: str) -> None:
+def check_announcement(sound: str) -> None:
+    """Raises Invalid for what names no sound."""
     prompt = named_prompt(sound)
     if not (is_sound(sound) if prompt is None else may_be_prompt(prompt)):
         raise Invalid(f"announcement: {sound[:60]!r} is no sound like {NOT_IN_SERVICE} and no prompt:NAME")

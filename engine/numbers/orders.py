@@ -8,6 +8,7 @@ NotAllowed, Invalid or Conflict.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -22,7 +23,6 @@ from engine.foundation.errors import Conflict, NotFound
 from engine.foundation.ids import new_id
 from engine.foundation.phone_number import NumberClass, PhoneNumber, check_target, classify
 from engine.numbers import inventory, store_life, store_orders
-from engine.numbers.life import NOT_IN_SERVICE
 from engine.numbers.model import NumberKind, ServiceNumber
 from engine.numbers.order_model import (
     FOR_EVER,
@@ -37,22 +37,24 @@ from engine.numbers.quarantine import BY_TIME
 from engine.numbers.quarantine_terms import STANDARD_TERMS, QuarantineTerms
 from engine.numbers.ranges import known
 from engine.numbers.states import (
+    SERVED,
     Move,
     State,
     StockNumber,
-    SuspendedFor,
     issued,
     let_go,
+    prolonged,
     released,
     reserved,
-    resumed,
     suspended,
 )
-from engine.numbers.stock import Hand, Moved, move_locked
+from engine.numbers.stock import Hand, Moved, move_each, move_free
+from engine.numbers.suspension import SuspendedFor, Suspension
 from engine.numbers.told import tell_holders, tell_of
 
 ENDS_SOON = "period ends soon"
 """The change of the event that warns of the end."""
+_TRIED_AT_ONCE = 100  # more than people who order at the same instant
 
 
 async def place(
@@ -91,27 +93,21 @@ async def place(
         ordered_at=now,
     )
     await store_orders.insert(connection, order)
-    free = await store_life.take_available(connection, NumberKind.VIRTUAL, prefix, count)
-    if len(free) < count:
-        raise Conflict(f"count: only {len(free)} of {count} such numbers are free; order fewer or others")
     hand = Hand(actor.who, now)
-    moves = await move_locked(
-        connection,
-        free,
-        hand,
-        lambda old: (Move.RESERVED, reserved(old, account, ends_at or FOR_EVER, now, order=order.id)),
-    )
+    moves = await _take_free(connection, order, hand)
     await tell_holders(connection, moves, now)
     if starts_at <= now:
         order = await _begin(connection, order, hand)
     await _write(connection, actor, order, None, now)
-    return order, [stock.number for stock in free]
+    return order, [moved.after.number for moved in moves]
 
 
 async def prolong(
     connection: AsyncConnection, actor: Actor, order: UUID, ends_at: datetime | None, now: datetime
 ) -> Order:
-    """Sets another end, None: none at all. What was suspended because the period was over is resumed."""
+    """Sets another end, None: none at all. What was suspended because the period was over is resumed, unless its
+    holder or somebody above suspended it too.
+    """
     old = await _locked(connection, actor, order)
     if old.status is OrderStatus.CANCELLED:
         raise Conflict(f"order {order}: it was cancelled; place another one")
@@ -123,14 +119,17 @@ async def prolong(
     new = msgspec.structs.replace(old, ends_at=ends_at, warned_at=None, status=status)
     await store_orders.update(connection, new)
     hand = Hand(actor.who, now)
-    over = [stock for stock in numbers if stock.suspended_for is SuspendedFor.PERIOD_OVER]
-    moves = await move_locked(
-        connection, over, hand, lambda stock: (Move.RESUMED, resumed(stock, now, from_above=False, longer=True))
+    moves = await move_each(
+        connection,
+        numbers,
+        hand,
+        lambda stock: (Move.RESUMED, prolonged(stock, now)),
+        due=lambda stock: stock.order_id == order and _period_is_over(stock),
     )
-    for moved in moves:
-        await inventory.set_suspended(connection, moved.after.number, None)
+    await _announce(connection, moves)
     kept = [stock for stock in numbers if stock.state is State.RESERVED]
-    await store_life.move_all(connection, [_reserved_until(stock, ends_at or FOR_EVER, now) for stock in kept])
+    longer = [(stock, _reserved_until(stock, ends_at or FOR_EVER, now)) for stock in kept]
+    await store_life.move_many(connection, longer, waiting=True)  # what somebody issues now needs it no more
     await tell_holders(connection, moves, now)
     await _write(connection, actor, new, old, now)
     return new
@@ -146,8 +145,12 @@ async def cancel(connection: AsyncConnection, actor: Actor, order: UUID, now: da
     numbers = await store_life.of_order(connection, order)
     if any(stock.state is not State.RESERVED for stock in numbers):
         raise Conflict(f"order {order}: some of its numbers were issued already; release those first")
-    moves = await move_locked(
-        connection, numbers, Hand(actor.who, now), lambda stock: (Move.LET_GO, let_go(stock, now))
+    moves = await move_each(
+        connection,
+        numbers,
+        Hand(actor.who, now),
+        lambda stock: (Move.LET_GO, let_go(stock, now)),
+        due=lambda stock: stock.order_id == order,
     )
     await tell_holders(connection, moves, now)
     await _write(connection, actor, new, old, now)
@@ -189,13 +192,38 @@ async def look_after_one(
     return order is not None
 
 
+async def _take_free(connection: AsyncConnection, order: Order, hand: Hand) -> list[Moved]:
+    """Reserves the order's numbers, those left out that others are about to take. Raises Conflict."""
+    until = order.ends_at or FOR_EVER
+    taken: list[Moved] = []
+    after = ""
+    while (left := order.count - len(taken)) > 0:
+        free = await store_life.available(connection, NumberKind.VIRTUAL, order.prefix, after, left + _TRIED_AT_ONCE)
+        if not free:
+            raise Conflict(f"count: only {len(taken)} of {order.count} such numbers are free; order fewer or others")
+        taken += await move_free(
+            connection,
+            free,
+            hand,
+            lambda old: (Move.RESERVED, reserved(old, order.account_id, until, hand.at, order=order.id)),
+            most=left,
+        )
+        after = free[-1].number
+    return taken
+
+
 async def _begin(connection: AsyncConnection, order: Order, hand: Hand) -> Order:
     begun = msgspec.structs.replace(order, status=OrderStatus.BEGUN)
     await store_orders.update(connection, begun)
     if order.target is None:
         return begun
-    waiting = [one for one in await store_life.of_order(connection, order.id) if one.state is State.RESERVED]
-    moves = await move_locked(connection, waiting, hand, lambda stock: issued(stock, order.account_id, hand.at))
+    moves = await move_each(
+        connection,
+        await store_life.of_order(connection, order.id),
+        hand,
+        lambda stock: issued(stock, order.account_id, hand.at),
+        due=lambda stock: stock.order_id == order.id and stock.state is State.RESERVED,
+    )
     for moved in moves:
         wanted = ServiceNumber(
             number=moved.after.number, kind=moved.after.kind, account_id=order.account_id, target=order.target
@@ -213,34 +241,56 @@ async def _warn(connection: AsyncConnection, order: Order, now: datetime) -> Non
 
 
 async def _end(connection: AsyncConnection, order: Order, hand: Hand) -> None:
+    """Also those that are suspended for another reason: their period is over all the same."""
     await store_orders.update(connection, msgspec.structs.replace(order, status=OrderStatus.ENDED))
     numbers = await store_life.of_order(connection, order.id)
-    serving = [stock for stock in numbers if stock.state is not State.RESERVED]
-    due = [stock for stock in serving if stock.suspended_for in (None, SuspendedFor.WISH)]
-    moves = await move_locked(
-        connection, due, hand, lambda stock: (Move.SUSPENDED, suspended(stock, SuspendedFor.PERIOD_OVER, hand.at))
+    over = Suspension(why=SuspendedFor.PERIOD_OVER, by=hand.who, at=hand.at)
+    moves = await move_each(
+        connection,
+        numbers,
+        hand,
+        lambda stock: (Move.SUSPENDED, suspended(stock, over)),
+        due=lambda stock: stock.order_id == order.id and stock.state in SERVED and not _period_is_over(stock),
     )
-    for moved in moves:
-        await inventory.set_suspended(connection, moved.after.number, NOT_IN_SERVICE)
-    unused = [stock for stock in numbers if stock.state is State.RESERVED]
-    moves += await move_locked(connection, unused, hand, lambda stock: (Move.LET_GO, let_go(stock, hand.at)))
+    await _announce(connection, moves)
+    moves += await move_each(
+        connection,
+        numbers,
+        hand,
+        lambda stock: (Move.LET_GO, let_go(stock, hand.at)),
+        due=lambda stock: stock.order_id == order.id and stock.state is State.RESERVED,
+    )
     await tell_holders(connection, moves, hand.at)
 
 
 async def _release(connection: AsyncConnection, order: Order, hand: Hand, default: QuarantineTerms) -> None:
     """Also those that were barred meanwhile: their period is over all the same."""
-    numbers = await store_life.of_order(connection, order.id)
     terms = {one.id: one.terms for one in await known(connection)}
 
     def decide(stock: StockNumber) -> tuple[Move, StockNumber]:
         own = default if stock.range_id is None else terms.get(stock.range_id, default)
         return Move.RELEASED, released(stock, own, hand.at)
 
-    moves: list[Moved] = []
-    for stock in numbers:
-        await inventory.drop(connection, stock.number)
-        moves += await move_locked(connection, [stock], hand, decide)
+    moves = await move_each(
+        connection,
+        await store_life.of_order(connection, order.id),
+        hand,
+        decide,
+        due=lambda stock: stock.order_id == order.id,
+    )
+    for moved in moves:
+        await inventory.drop(connection, moved.after.number)
     await tell_holders(connection, moves, hand.at)
+
+
+async def _announce(connection: AsyncConnection, moves: Iterable[Moved]) -> None:
+    """What callers hear from the next call on."""
+    for moved in moves:
+        await inventory.set_suspended(connection, moved.after.number, moved.after.announcement)
+
+
+def _period_is_over(stock: StockNumber) -> bool:
+    return any(one.why is SuspendedFor.PERIOD_OVER for one in stock.suspensions)
 
 
 def _reserved_until(stock: StockNumber, until: datetime, now: datetime) -> StockNumber:

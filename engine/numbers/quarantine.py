@@ -15,7 +15,7 @@ from engine.foundation.phone_number import PhoneNumber
 from engine.numbers import life, ranges, store_life
 from engine.numbers.quarantine_terms import STANDARD_TERMS, QuarantineTerms, held_until, korean_day
 from engine.numbers.states import Move, State, StockNumber, freed, held_longer
-from engine.numbers.stock import Hand, move_locked
+from engine.numbers.stock import Hand, move_free
 from engine.numbers.told import tell_holders
 
 BY_TIME = "time"
@@ -63,7 +63,7 @@ async def end_quarantines(
             return Move.FREED, freed(stock, now)
         return Move.HELD_LONGER, held_longer(stock, until, now)
 
-    moves = await move_locked(connection, over, Hand(BY_TIME, now), decide)
+    moves = await move_free(connection, over, Hand(BY_TIME, now), decide)
     free = [moved.after.number for moved in moves if moved.after.state is not State.QUARANTINED]
     await store_life.forget_strays(connection, free)
     await tell_holders(connection, moves, now)

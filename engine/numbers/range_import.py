@@ -27,8 +27,8 @@ from engine.numbers.number_range import EXCHANGES, LENGTHS, NumberRange, range_o
 from engine.numbers.states import State
 
 MOST_LINES = 1_000_000
-AT_ONCE = 10_000
-"""Lines that go into the database with one statement: far below any time limit, few enough to show progress."""
+AT_ONCE = 2_000
+"""Lines that go into the database with one statement: some milliseconds of this process, which has others to answer."""
 _HEADINGS = frozenset({"number", "번호"})
 _SHOWN = 60
 
@@ -36,7 +36,7 @@ Progress = Callable[[int], None]
 """Told how many lines more are done."""
 
 
-class Refused(msgspec.Struct, frozen=True):
+class Refused(msgspec.Struct, frozen=True, gc=False):
     """A line that cannot be taken."""
 
     line: int
@@ -46,7 +46,7 @@ class Refused(msgspec.Struct, frozen=True):
     reason: str
 
 
-class Found(msgspec.Struct, frozen=True):
+class Found(msgspec.Struct, frozen=True, gc=False):
     """A line that reads as a number of one of our ranges."""
 
     line: int
@@ -139,7 +139,7 @@ async def import_numbers(
     refused += await _bring_in(connection, found, actor.who, now, progress)
     if refused:
         await nested.rollback()
-        return ImportReport(lines=lines, taken=0, refused=tuple(sorted(refused, key=lambda one: one.line)))
+        return ImportReport(lines=lines, taken=0, refused=await asyncio.to_thread(_by_line, refused))
     await nested.commit()
     await write(
         connection,
@@ -168,6 +168,10 @@ async def _bring_in(
         refused += [Refused(one.line, one.number, _why(there[one.number])) for one in part if one.number in there]
         progress(len(part))
     return refused
+
+
+def _by_line(refused: Iterable[Refused]) -> tuple[Refused, ...]:
+    return tuple(sorted(refused, key=lambda one: one.line))
 
 
 def _why(state: State | None) -> str:

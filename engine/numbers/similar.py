@@ -7,15 +7,16 @@ free.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from itertools import permutations
+from itertools import chain, permutations
 
 import msgspec
 
 from engine.foundation.errors import Invalid
 from engine.foundation.phone_number import NumberClass, PhoneNumber, classify, parse, written
 from engine.numbers.easy_patterns import SPOKEN, Easy, easy_endings, patterns
+from engine.numbers.number_range import LENGTHS
 
 _LIKENABLE = (
     NumberClass.LANDLINE,
@@ -37,6 +38,8 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     """Only numbers whose last four digits are easy in this way."""
     exchange: str | None = None
     """Only numbers that begin so, four digits: 0507."""
+    digits: int | None = None
+    """Only numbers of so many digits: 11 or 12."""
 
 
 class Reason(msgspec.Struct, frozen=True):
@@ -55,12 +58,15 @@ class Span(msgspec.Struct, frozen=True):
     high: str
 
 
-def wish(like: str | None = None, easy: str | None = None, exchange: str | None = None) -> Wish:
+def wish(
+    like: str | None = None, easy: str | None = None, exchange: str | None = None, digits: int | None = None
+) -> Wish:
     """A wish as people write it. Raises Invalid naming the field."""
     return Wish(
         like=None if like is None else _like(like),
         easy=None if easy is None else _easy(easy),
         exchange=None if exchange is None else _exchange(exchange),
+        digits=None if digits is None else _digits(digits),
     )
 
 
@@ -68,32 +74,42 @@ def rank(wished: Wish, number: PhoneNumber) -> int | None:
     """Where `number` stands, 0 the best; the same for numbers that are as good. None: it is not what is wished."""
     if wished.exchange and not number.startswith(wished.exchange):
         return None
+    if wished.digits and len(number) != wished.digits:
+        return None
     return next((at for at, ending in enumerate(endings(wished.like, wished.easy)) if number.endswith(ending)), None)
 
 
 @lru_cache(_WISHES_REMEMBERED)
 def endings(like: str | None, easy: Easy | None) -> tuple[str, ...]:
     """The ranking: endings of a number, the best first; the last one, if all numbers are wished, is empty."""
-    ranked = dict.fromkeys([*(_like_endings(like) if like else ()), *easy_endings()])
+    return tuple(_ranking(like, easy))
+
+
+def _ranking(like: str | None, easy: Easy | None) -> Iterator[str]:
+    """As `endings`, worked out as far as it is asked: a page as a rule needs the first dozen."""
+    seen: set[str] = set()
+    for ending in chain(_like_endings(like) if like else (), easy_endings()):
+        if ending not in seen:
+            seen.add(ending)
+            if easy is None or easy in patterns(ending[-4:]):
+                yield ending
     if easy is None:
-        return (*ranked, "")
-    return tuple(ending for ending in ranked if easy in patterns(ending[-4:]))
+        yield ""
 
 
 def spans(wished: Wish, after: PhoneNumber | None = None) -> Iterator[Span]:
     """Where to look for free numbers, the best first; no number is in two spans. With `after`: for those behind it.
 
-    Of all exchanges. Raises Invalid when `after` is not in the ranking at all.
+    Of all exchanges and lengths. Raises Invalid when `after` is not in the ranking at all.
     """
-    ranked = endings(wished.like, wished.easy)
     if after is None:
-        return _spans(ranked, 0, "")
+        return _spans(_ranking(wished.like, wished.easy), 0, "")
     place = rank(wished, after)
     if place is None:
         raise Invalid(
             f"after: {written(after)} is not among the numbers wished; name the last number of the page before"
         )
-    return _spans(ranked, place, after[::-1] + "0")
+    return _spans(endings(wished.like, wished.easy), place, after[::-1] + "0")
 
 
 def order(wished: Wish, number: PhoneNumber) -> tuple[int, str]:
@@ -177,7 +193,7 @@ def _differing(four: str, other: str) -> int:
     return sum(a != b for a, b in zip(four, other, strict=True))
 
 
-def _spans(ranked: Sequence[str], place: int, behind: str) -> Iterator[Span]:
+def _spans(ranked: Iterable[str], place: int, behind: str) -> Iterator[Span]:
     """Of each ending from `place` on the spans of the numbers that have it and none of those before it.
 
     The first of them begins at `behind`: the least text of digits above that of the number left behind.
@@ -246,3 +262,9 @@ def _exchange(text: str) -> str:
     if len(text) != 4 or not text.isascii() or not text.isdigit():
         raise Invalid(f"exchange: {text[:40]!r} must be the first four digits of a number, like 0507")
     return text
+
+
+def _digits(count: int) -> int:
+    if count not in LENGTHS:
+        raise Invalid(f"digits: {count} must be 11 or 12, as 050 numbers have")
+    return count

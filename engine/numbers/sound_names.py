@@ -73,6 +73,12 @@ def with_sounds(said: Treatment, prompts: Mapping[str, str]) -> Treatment:
     return _with_each(said, partial(played_sound, prompts=prompts))
 
 
+def with_prompts_named(said: Treatment, names: Mapping[str, str]) -> Treatment:
+    """The treatment with each prompt under its other name: `names` by those it has."""
+    sounds = {name: prompt_sound(names[name]) if name in names else NOT_THERE for name in prompts_of(said)}
+    return _with_each(said, partial(played_sound, prompts=sounds)) if sounds else said
+
+
 def _with_each(said: Treatment, played: Callable[[str], str]) -> Treatment:
     def several(sounds: tuple[str, ...] | None) -> tuple[str, ...] | None:
         return None if sounds is None else tuple(map(played, sounds))

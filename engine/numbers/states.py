@@ -18,6 +18,8 @@ from engine.foundation.errors import Conflict, NotAllowed
 from engine.foundation.phone_number import PhoneNumber, written
 from engine.numbers.model import NumberKind
 from engine.numbers.quarantine_terms import QuarantineTerms, quarantine_end
+from engine.numbers.sound_names import named_prompt
+from engine.numbers.suspension import NOT_IN_SERVICE, SuspendedFor, Suspension, gravest_first
 
 
 class State(Enum):
@@ -33,17 +35,6 @@ class State(Enum):
     """Released: kept back from everybody but its last holder."""
     PORTED_OUT = "ported out"
     """No longer served by us."""
-
-
-class SuspendedFor(Enum):
-    """Why a number is suspended; it decides who may resume it."""
-
-    WISH = "wish"
-    """The holder's own."""
-    PERIOD_OVER = "period over"
-    """What was ordered has ended: a longer period resumes it."""
-    BARRED = "barred"
-    """By somebody above the holder, who alone resumes it."""
 
 
 class Move(Enum):
@@ -104,12 +95,23 @@ class StockNumber(msgspec.Struct, frozen=True, kw_only=True):
     held_by: UUID | None = None
     reserved_until: datetime | None = None
     order_id: UUID | None = None
-    suspended_for: SuspendedFor | None = None
+    suspensions: tuple[Suspension, ...] = ()
+    """The gravest first: that one is in force."""
     last_holder: UUID | None = None
     """Who had it before it was released."""
     released_at: datetime | None = None
     quarantined_until: datetime | None = None
     version: int = 0
+
+    @property
+    def suspended_for(self) -> SuspendedFor | None:
+        """The reason that is in force."""
+        return self.suspensions[0].why if self.suspensions else None
+
+    @property
+    def announcement(self) -> str | None:
+        """What all its callers hear; None: they are forwarded."""
+        return self.suspensions[0].announcement if self.suspensions else None
 
 
 def is_ours(stock: StockNumber) -> bool:
@@ -118,11 +120,6 @@ def is_ours(stock: StockNumber) -> bool:
     A 050 number forwards, so strangers' calls would reach the next holder wherever it came from.
     """
     return stock.range_id is not None or stock.kind is NumberKind.VIRTUAL
-
-
-def can_be_had(stock: StockNumber, by: UUID, now: datetime) -> bool:
-    """Whether the account could be issued the number at once."""
-    return _issuing(stock, by, now) is not None
 
 
 def reserved(stock: StockNumber, by: UUID, until: datetime, now: datetime, *, order: UUID | None = None) -> StockNumber:
@@ -148,28 +145,49 @@ def issued(stock: StockNumber, to: UUID, now: datetime) -> tuple[Move, StockNumb
     return move, _moved(stock, State.IN_SERVICE, now, held_by=to, order_id=order)
 
 
-def suspended(stock: StockNumber, why: SuspendedFor, now: datetime) -> StockNumber:
-    """Still the holder's; callers hear an announcement. A graver reason takes the place of a lighter one."""
+def suspended(stock: StockNumber, suspension: Suspension) -> StockNumber:
+    """Still the holder's; callers hear an announcement. What it was suspended for before stays beside it."""
     _check_move(stock, Move.SUSPENDED)
-    if stock.suspended_for is not None and _GRAVITY[stock.suspended_for] >= _GRAVITY[why]:
-        raise Conflict(f"number {written(stock.number)}: it is suspended already ({stock.suspended_for.value})")
-    return _moved(stock, State.SUSPENDED, now, held_by=stock.held_by, order_id=stock.order_id, suspended_for=why)
+    if any(one.why is suspension.why for one in stock.suspensions):
+        raise Conflict(
+            f"number {written(stock.number)}: it is suspended already ({suspension.why.value}); "
+            "change what its callers hear instead"
+        )
+    return _with_suspensions(stock, (*stock.suspensions, suspension), suspension.at)
 
 
-_GRAVITY = {SuspendedFor.WISH: 0, SuspendedFor.PERIOD_OVER: 1, SuspendedFor.BARRED: 2}
+def resumed(stock: StockNumber, now: datetime, *, from_above: bool) -> StockNumber:
+    """Without the gravest reason that may be lifted so; forwarded again when no other is left.
 
-
-def resumed(stock: StockNumber, now: datetime, *, from_above: bool, longer: bool = False) -> StockNumber:
-    """Forwarded again. `from_above`: somebody above the holder does it; `longer`: its period of use has become so.
-
-    Raises also NotAllowed.
+    `from_above`: somebody above the holder does it, who lifts their bar before the holder's wish. Raises also
+    NotAllowed.
     """
     _check_move(stock, Move.RESUMED)
-    if stock.suspended_for is SuspendedFor.PERIOD_OVER and not longer:
-        raise Conflict(f"number {written(stock.number)}: its period of use is over; make its order longer")
-    if stock.suspended_for is SuspendedFor.BARRED and not from_above:
+    mine = (SuspendedFor.BARRED, SuspendedFor.WISH) if from_above else (SuspendedFor.WISH,)
+    lifted = next((one for one in stock.suspensions if one.why in mine), None)
+    if lifted is not None:
+        return _with_suspensions(stock, tuple(one for one in stock.suspensions if one is not lifted), now)
+    if stock.suspended_for is SuspendedFor.BARRED:
         raise NotAllowed(f"number {written(stock.number)}: it was barred from above; ask whoever runs this platform")
-    return _moved(stock, State.IN_SERVICE, now, held_by=stock.held_by, order_id=stock.order_id)
+    raise Conflict(f"number {written(stock.number)}: its period of use is over; make its order longer")
+
+
+def prolonged(stock: StockNumber, now: datetime) -> StockNumber:
+    """Its period of use is not over any more; forwarded again when it is suspended for no other reason."""
+    _check_move(stock, Move.RESUMED)
+    left = tuple(one for one in stock.suspensions if one.why is not SuspendedFor.PERIOD_OVER)
+    return _with_suspensions(stock, left, now)
+
+
+def announced(stock: StockNumber, sound: str, *, from_above: bool) -> StockNumber:
+    """Suspended as before; its callers hear another announcement. Raises also NotAllowed."""
+    if not stock.suspensions:
+        raise Conflict(f"number {written(stock.number)}: it is not suspended; its callers hear no announcement")
+    in_force, *rest = stock.suspensions
+    if in_force.why is SuspendedFor.BARRED and not from_above:
+        raise NotAllowed(f"number {written(stock.number)}: it was barred from above; ask whoever runs this platform")
+    changed = msgspec.structs.replace(in_force, announcement=sound)
+    return msgspec.structs.replace(stock, suspensions=(changed, *rest), version=stock.version + 1)
 
 
 def released(stock: StockNumber, terms: QuarantineTerms, now: datetime) -> StockNumber:
@@ -196,13 +214,27 @@ def freed(stock: StockNumber, now: datetime) -> StockNumber:
 
 
 def transferred(stock: StockNumber, giver: UUID, to: UUID, now: datetime) -> StockNumber:
-    """Another's, in the same state; it leaves the order that it came from."""
-    _check_move(stock, Move.TRANSFERRED)
+    """Another's, in the same state; it leaves the order that it came from. An announcement of the giver's own stays
+    with the giver.
+    """
+    check_transferable(stock)
     if stock.held_by != giver:
         raise Conflict(f"number {written(stock.number)}: whoever offered it does not have it any more")
-    return _moved(
-        stock, stock.state, now, held_by=to, suspended_for=stock.suspended_for, last_holder=giver, released_at=None
+    kept = tuple(
+        msgspec.structs.replace(one, announcement=NOT_IN_SERVICE) if named_prompt(one.announcement) else one
+        for one in stock.suspensions
     )
+    return _moved(stock, stock.state, now, held_by=to, suspensions=kept, last_holder=giver, released_at=None)
+
+
+def check_transferable(stock: StockNumber) -> None:
+    """Raises Conflict when the number cannot go to another account.
+
+    Outside of its order nothing would ever make its period longer.
+    """
+    _check_move(stock, Move.TRANSFERRED)
+    if any(one.why is SuspendedFor.PERIOD_OVER for one in stock.suspensions):
+        raise Conflict(f"number {written(stock.number)}: its period of use is over; make its order longer first")
 
 
 def ported_out(stock: StockNumber, now: datetime) -> StockNumber:
@@ -276,6 +308,13 @@ def _quarantined(stock: StockNumber, terms: QuarantineTerms, now: datetime) -> S
     )
 
 
+def _with_suspensions(stock: StockNumber, suspensions: tuple[Suspension, ...], now: datetime) -> StockNumber:
+    state = State.SUSPENDED if suspensions else State.IN_SERVICE
+    return _moved(
+        stock, state, now, held_by=stock.held_by, order_id=stock.order_id, suspensions=gravest_first(suspensions)
+    )
+
+
 def _gone(stock: StockNumber, now: datetime) -> StockNumber:
     return _moved(stock, State.PORTED_OUT, now, last_holder=stock.held_by, released_at=now)
 
@@ -286,7 +325,7 @@ def _moved(stock: StockNumber, state: State, now: datetime, **said: Any) -> Stoc
         "held_by": None,
         "reserved_until": None,
         "order_id": None,
-        "suspended_for": None,
+        "suspensions": (),
         "quarantined_until": None,
     }
     return msgspec.structs.replace(stock, state=state, changed_at=now, version=stock.version + 1, **{**fresh, **said})

@@ -20,6 +20,7 @@ from engine.numbers import store_life, store_ranges, store_transfer
 from engine.numbers.history import Happened
 from engine.numbers.model import ServiceNumber
 from engine.numbers.states import SERVED, Move, State, StockNumber, issued, ported_in
+from engine.numbers.transfer_model import Transfer
 
 _TRIES = 20
 """More changes of one number at the same instant are no race any more."""
@@ -35,6 +36,8 @@ class Moved(NamedTuple):
     before: StockNumber | None
     """None: it was not in the stock."""
     after: StockNumber
+    withdrawn: Transfer | None = None
+    """The open offer that ended with it."""
 
     @property
     def whose(self) -> UUID | None:
@@ -61,8 +64,8 @@ async def find(connection: AsyncConnection, number: PhoneNumber) -> StockNumber:
 async def make_move(
     connection: AsyncConnection, number: PhoneNumber, hand: Hand, decide: Decide, *, holder: UUID | None = None
 ) -> Moved:
-    """Moves the number as `decide` says and notes it; who loses it can offer it to nobody any more, and
-    who takes it back begins without stray calls.
+    """Moves the number as `decide` says and notes it; an offer of it ends when its holder loses it, and who takes it
+    back begins without stray calls.
 
     `holder` is who must still have it: what somebody may do was asked of that account. Raises NotFound, Conflict, or
     what `decide` raises.
@@ -73,27 +76,79 @@ async def make_move(
             raise Conflict(f"number {written(number)}: it has just changed hands; look again")
         move, after = decide(before)
         if await store_life.move(connection, before, after):
-            moved = Moved(move, before, after)
+            moved = Moved(move, before, after, await _end_offer(connection, before, after, hand))
             await store_life.note(connection, [happened(moved, hand)])
-            if before.state in SERVED and after.held_by != before.held_by:
-                await store_transfer.withdraw_open(connection, number, hand.who, hand.at)
             if move is Move.TAKEN_BACK:
                 await store_life.forget_strays(connection, [number])
             return moved
     raise TryLater(f"number {written(number)}: too many change it at the same time; try again")
 
 
-async def move_locked(
-    connection: AsyncConnection, locked: Sequence[StockNumber], hand: Hand, decide: Decide
+async def move_free(
+    connection: AsyncConnection,
+    read: Sequence[StockNumber],
+    hand: Hand,
+    decide: Decide,
+    *,
+    most: int | None = None,
 ) -> list[Moved]:
-    """Moves all of these numbers, which this transaction has locked, and notes it. Raises what `decide` raises."""
-    moves = [Moved(move, before, after) for before in locked for move, after in [decide(before)]]
-    await store_life.move_all(connection, [moved.after for moved in moves])
-    for moved in moves:
-        if moved.move is Move.RELEASED:
-            await store_transfer.withdraw_open(connection, moved.after.number, hand.who, hand.at)
+    """Moves those of these numbers, at most so many, that are as they were read and that nobody else moves now, and
+    notes it.
+    """
+    return (await _move_once(connection, read, hand, decide, waiting=False, most=most))[0]
+
+
+async def move_each(
+    connection: AsyncConnection,
+    read: Sequence[StockNumber],
+    hand: Hand,
+    decide: Decide,
+    *,
+    due: Callable[[StockNumber], bool],
+) -> list[Moved]:
+    """Moves all of these numbers that are `due`, as they were read or as others have left them meanwhile, and notes it.
+
+    Raises what `decide` raises.
+    """
+    done: list[Moved] = []
+    for _ in range(_TRIES):
+        moves, lost = await _move_once(connection, list(filter(due, read)), hand, decide, waiting=True)
+        done += moves
+        if not lost:
+            return done
+        read = await store_life.several(connection, lost)
+    raise TryLater("numbers: too many change them at the same time; try again")
+
+
+async def _move_once(
+    connection: AsyncConnection,
+    read: Sequence[StockNumber],
+    hand: Hand,
+    decide: Decide,
+    *,
+    waiting: bool,
+    most: int | None = None,
+) -> tuple[list[Moved], list[PhoneNumber]]:
+    """What was moved, and the numbers that were not as they were read."""
+    wanted = [Moved(move, before, after) for before in read for move, after in [decide(before)]]
+    pairs = [(before, moved.after) for before, moved in zip(read, wanted, strict=True)]
+    made = await store_life.move_many(connection, pairs, waiting=waiting, most=most)
+    moves: list[Moved] = []
+    for before, moved in zip(read, wanted, strict=True):
+        if before.number in made:
+            offer = await _end_offer(connection, before, moved.after, hand)
+            moves.append(moved._replace(withdrawn=offer))
     await store_life.note(connection, [happened(moved, hand) for moved in moves])
-    return moves
+    return moves, [before.number for before in read if before.number not in made]
+
+
+async def _end_offer(
+    connection: AsyncConnection, before: StockNumber, after: StockNumber, hand: Hand
+) -> Transfer | None:
+    """Who loses a number can offer it to nobody any more."""
+    if before.state in SERVED and after.held_by != before.held_by:
+        return await store_transfer.withdraw_open(connection, before.number, hand.who, hand.at)
+    return None
 
 
 async def enter_service(connection: AsyncConnection, number: ServiceNumber, hand: Hand) -> Moved:
@@ -124,7 +179,7 @@ async def enter_service(connection: AsyncConnection, number: ServiceNumber, hand
 
 def happened(moved: Moved, hand: Hand) -> Happened:
     """The line of the history."""
-    move, before, after = moved
+    move, before, after, _ = moved
     whose, to = moved.whose, None
     if move is Move.TRANSFERRED and before is not None:
         whose, to = before.held_by, after.held_by

@@ -8,33 +8,36 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine.foundation.phone_number import PhoneNumber
 from engine.numbers.model import NumberKind
-from engine.numbers.similar import Span
+from engine.numbers.number_range import LENGTHS
+from engine.numbers.similar import Span, Wish
 
-# The plan rests on three things: spans come in their order without a sort, one span gives its numbers in theirs, and
-# the limit within keeps the whole of a full span from being read.
+# The plan rests on three things: spans come in their order without a sort, one length gives its numbers of a span in
+# theirs, and the limit within keeps the whole of a full span from being read. Free numbers are of our ranges, so that
+# there are no other lengths: each is asked by itself, which costs less than more indexes would. It stands in the text,
+# as the planner knows of a number that it sees how many there are.
 _FREE = """
     SELECT free.number
     FROM unnest(CAST(:lows AS text[]), CAST(:highs AS text[])) WITH ORDINALITY AS span (low, high, place)
-    CROSS JOIN LATERAL (
-        SELECT number, reverse(number) COLLATE "C" AS reversed
-        FROM number_stock
-        WHERE state = 'available' AND kind = :kind {within}
-            AND reverse(number) COLLATE "C" >= span.low AND reverse(number) COLLATE "C" < span.high
-        ORDER BY reverse(number) COLLATE "C"
-        LIMIT :limit
-    ) AS free
+    CROSS JOIN LATERAL (SELECT number, reversed FROM ({alike}) AS alike ORDER BY reversed LIMIT :limit) AS free
     ORDER BY span.place, free.reversed
     LIMIT :limit
 """
-_FREE_ANYWHERE = _FREE.format(within="")
-_FREE_WITHIN = _FREE.format(within="AND left(number, 4) = :exchange")
+_OF_ONE_LENGTH = """(
+        SELECT number, reverse(number) COLLATE "C" AS reversed
+        FROM number_stock
+        WHERE state = 'available' AND kind = :kind {within} AND length(number) = {digits:d}
+            AND reverse(number) COLLATE "C" >= span.low AND reverse(number) COLLATE "C" < span.high
+        ORDER BY reverse(number) COLLATE "C"
+        LIMIT :limit
+    )"""
 
 # The order of the locks is the order of the wish; what others hold locked they are about to reserve.
 _PICK = text("""
@@ -48,22 +51,31 @@ _PICK = text("""
 
 
 async def free(
-    connection: AsyncConnection, kind: NumberKind, exchange: str | None, spans: Sequence[Span], limit: int
+    connection: AsyncConnection, kind: NumberKind, wished: Wish, spans: Sequence[Span], limit: int
 ) -> list[PhoneNumber]:
-    """Free numbers out of these spans, in their order."""
-    sql, values = statement(kind, exchange, spans, limit)
-    return list(await connection.scalars(text(sql), values))
+    """Free numbers out of these spans, in their order, of the exchange and length wished."""
+    asked, values = statement(kind, wished, spans, limit)
+    return list(await connection.scalars(asked, values))
 
 
-def statement(kind: NumberKind, exchange: str | None, spans: Sequence[Span], limit: int) -> tuple[str, dict[str, Any]]:
-    """What `free` asks."""
-    values = {
+def statement(kind: NumberKind, wished: Wish, spans: Sequence[Span], limit: int) -> tuple[TextClause, dict[str, Any]]:
+    """What `free` asks: within an exchange or not, each with an index of its own."""
+    values: dict[str, Any] = {
         "kind": kind.value,
         "lows": [span.low for span in spans],
         "highs": [span.high for span in spans],
         "limit": limit,
     }
-    return (_FREE_ANYWHERE, values) if exchange is None else (_FREE_WITHIN, values | {"exchange": exchange})
+    if wished.exchange is not None:
+        values["exchange"] = wished.exchange
+    return _prepared(LENGTHS if wished.digits is None else (wished.digits,), "exchange" in values), values
+
+
+@cache
+def _prepared(lengths: Sequence[int], in_exchange: bool) -> TextClause:
+    within = "AND left(number, 4) = :exchange" if in_exchange else ""
+    alike = " UNION ALL ".join(_OF_ONE_LENGTH.format(within=within, digits=digits) for digits in lengths)
+    return text(_FREE.format(alike=alike))
 
 
 async def pick(

@@ -14,22 +14,26 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from engine.foundation.phone_number import PhoneNumber
 from engine.numbers.history import Happened
 from engine.numbers.model import NumberKind
-from engine.numbers.states import Move, State, StockNumber, SuspendedFor
+from engine.numbers.states import Move, State, StockNumber
+from engine.numbers.suspension import Suspension
 
 _NAMES = (
-    *("number", "kind", "state", "changed_at", "range_id", "held_by", "reserved_until", "order_id", "suspended_for"),
+    *("number", "kind", "state", "changed_at", "range_id", "held_by", "reserved_until", "order_id", "suspensions"),
     *("last_holder", "released_at", "quarantined_until", "version"),
 )
-_COLUMNS = ", ".join(_NAMES)
-_VALUES = ", ".join(f":{name}" for name in _NAMES)
-_CHANGES = ", ".join(f"{name} = :{name}" for name in _NAMES if name != "number")
+_COLUMNS = ", ".join("CAST(suspensions AS text)" if name == "suspensions" else name for name in _NAMES)
+_VALUE = {name: "CAST(:suspensions AS jsonb)" if name == "suspensions" else f":{name}" for name in _NAMES}
+_CHANGED = [name for name in _NAMES if name != "number"]
 
 # Locks leave the key alone, so that a stray call or an offer of the number does not wait for them.
 _ONE = text(f"SELECT {_COLUMNS} FROM number_stock WHERE number = :number")  # noqa: S608 - fixed columns
 _ONE_LOCKED = text(f"SELECT {_COLUMNS} FROM number_stock WHERE number = :number FOR NO KEY UPDATE")  # noqa: S608
-_INSERT = text(f"INSERT INTO number_stock ({_COLUMNS}) VALUES ({_VALUES}) ON CONFLICT (number) DO NOTHING")  # noqa: S608
+_SEVERAL = text(f"SELECT {_COLUMNS} FROM number_stock WHERE number = ANY(CAST(:numbers AS text[])) ORDER BY number")  # noqa: S608
+_INSERT = text(f"""
+    INSERT INTO number_stock ({", ".join(_NAMES)}) VALUES ({", ".join(_VALUE.values())}) ON CONFLICT (number) DO NOTHING
+""")  # noqa: S608
 _MOVE = text(f"""
-    UPDATE number_stock SET {_CHANGES}
+    UPDATE number_stock SET {", ".join(f"{name} = {_VALUE[name]}" for name in _CHANGED)}
     WHERE number = :number AND state = :expected AND version = :expected_version RETURNING number
 """)  # noqa: S608
 _SUBTREE = "{column} IN (SELECT id FROM accounts WHERE path @> ARRAY[CAST(:within AS uuid)])"
@@ -45,23 +49,40 @@ _QUARANTINED_OF = text(_LISTING.format(more="AND state = 'quarantined' AND last_
 _QUARANTINED_WITHIN = text(
     _LISTING.format(more=f"AND state = 'quarantined' AND {_SUBTREE.format(column='last_holder')}")
 )
-_MOVE_ALL = text(f"UPDATE number_stock SET {_CHANGES} WHERE number = :number")  # noqa: S608
+# Many at once are taken by number, so that no two who move the same ones wait for each other in a ring.
+_MOVE_MANY = f"""
+    UPDATE number_stock AS stock SET {", ".join(f"{name} = new.{name}" for name in _CHANGED)}
+    FROM jsonb_populate_recordset(CAST(NULL AS number_stock), CAST(:new AS jsonb)) AS new
+        JOIN unnest(CAST(:numbers AS text[]), CAST(:states AS text[]), CAST(:versions AS integer[]))
+            AS old (number, state, version) USING (number)
+    WHERE stock.number = new.number AND stock.state = old.state AND stock.version = old.version
+      AND stock.number IN (
+          SELECT number FROM number_stock WHERE number = ANY(CAST(:numbers AS text[]))
+          ORDER BY number LIMIT CAST(:limit AS integer) FOR NO KEY UPDATE {{others}}
+      )
+    RETURNING stock.number
+"""  # noqa: S608
+_MOVE_MANY_WAITING = text(_MOVE_MANY.format(others=""))
+_MOVE_MANY_FREE = text(_MOVE_MANY.format(others="SKIP LOCKED"))
 _LAPSED = text(f"""
     SELECT {_COLUMNS} FROM number_stock WHERE state = 'reserved' AND reserved_until <= :now
-    ORDER BY number LIMIT :limit FOR NO KEY UPDATE SKIP LOCKED
+    ORDER BY number LIMIT :limit
 """)  # noqa: S608
 _QUARANTINE_OVER = text(f"""
     SELECT {_COLUMNS} FROM number_stock WHERE state = 'quarantined' AND quarantined_until <= :now
-    ORDER BY number LIMIT :limit FOR NO KEY UPDATE SKIP LOCKED
+    ORDER BY number LIMIT :limit
 """)  # noqa: S608
-_TAKE = text(f"""
+_AVAILABLE = text(f"""
     SELECT {_COLUMNS} FROM number_stock
-    WHERE state = 'available' AND kind = :kind AND number ^@ :prefix
-    ORDER BY number LIMIT :limit FOR NO KEY UPDATE SKIP LOCKED
+    WHERE state = 'available' AND kind = :kind AND number ^@ :prefix AND number > :after
+    ORDER BY number LIMIT :limit
 """)  # noqa: S608
-_OF_ORDER = text(f"""
-    SELECT {_COLUMNS} FROM number_stock WHERE order_id = :order ORDER BY number FOR NO KEY UPDATE
-""")  # noqa: S608
+_OF_ORDER = text(f"SELECT {_COLUMNS} FROM number_stock WHERE order_id = :order ORDER BY number")  # noqa: S608
+_HOLD_RESERVING = text("SELECT pg_advisory_xact_lock(hashtextextended('number reservations ' || :account, 0))")
+_RESERVATIONS = text("""
+    SELECT count(*) FROM number_stock
+    WHERE held_by = :account AND state = 'reserved' AND order_id IS NULL AND reserved_until > :now
+""")
 _COUNTS = text("""
     SELECT range_id, state, count(*) AS numbers FROM number_stock WHERE range_id IS NOT NULL GROUP BY range_id, state
 """)
@@ -93,6 +114,8 @@ _STRAYS = text(
     "SELECT number, day, calls FROM stray_calls WHERE number = ANY(CAST(:numbers AS text[])) AND day >= :since"
 )
 _FORGET_STRAYS = text("DELETE FROM stray_calls WHERE number = ANY(CAST(:numbers AS text[]))")
+
+_suspensions_in = msgspec.json.Decoder(tuple[Suspension, ...]).decode
 
 
 async def one(connection: AsyncConnection, number: PhoneNumber) -> StockNumber | None:
@@ -141,30 +164,62 @@ async def listing(
     return await _stocks(connection, statement, values)
 
 
-async def move_all(connection: AsyncConnection, new: Sequence[StockNumber]) -> None:
-    """Writes numbers that this transaction has locked."""
-    if new:
-        await connection.execute(_MOVE_ALL, [_fields(stock) for stock in new])
+async def move_many(
+    connection: AsyncConnection,
+    moves: Sequence[tuple[StockNumber, StockNumber]],
+    *,
+    waiting: bool,
+    most: int | None = None,
+) -> set[PhoneNumber]:
+    """Makes each first one into the second, in one statement; those that are not as the first any more stay.
+
+    With `waiting` whoever moves one of them now is waited for, else that one stays as well. Those that were moved, the
+    first `most` by number.
+    """
+    if not moves:
+        return set()
+    values = {
+        "new": msgspec.json.encode([_plain(new) for _, new in moves]).decode(),
+        "numbers": [old.number for old, _ in moves],
+        "states": [old.state.value for old, _ in moves],
+        "versions": [old.version for old, _ in moves],
+        "limit": most,
+    }
+    return set(await connection.scalars(_MOVE_MANY_WAITING if waiting else _MOVE_MANY_FREE, values))
+
+
+async def several(connection: AsyncConnection, numbers: Sequence[PhoneNumber]) -> list[StockNumber]:
+    """By number, of those that are there."""
+    return await _stocks(connection, _SEVERAL, {"numbers": list(numbers)})
 
 
 async def lapsed(connection: AsyncConnection, now: datetime, limit: int) -> list[StockNumber]:
-    """Numbers whose reservation is over, locked."""
+    """Numbers whose reservation is over, by number."""
     return await _stocks(connection, _LAPSED, {"now": now, "limit": limit})
 
 
 async def quarantine_over(connection: AsyncConnection, now: datetime, limit: int) -> list[StockNumber]:
-    """Numbers whose quarantine is over, locked."""
+    """Numbers whose quarantine is over, by number."""
     return await _stocks(connection, _QUARANTINE_OVER, {"now": now, "limit": limit})
 
 
-async def take_available(connection: AsyncConnection, kind: NumberKind, prefix: str, limit: int) -> list[StockNumber]:
-    """Free numbers that nobody else can take before this transaction ends, locked."""
-    return await _stocks(connection, _TAKE, {"kind": kind.value, "prefix": prefix, "limit": limit})
+async def available(
+    connection: AsyncConnection, kind: NumberKind, prefix: str, after: str, limit: int
+) -> list[StockNumber]:
+    """Free numbers, by number, from behind `after`."""
+    values = {"kind": kind.value, "prefix": prefix, "after": after, "limit": limit}
+    return await _stocks(connection, _AVAILABLE, values)
 
 
 async def of_order(connection: AsyncConnection, order: UUID) -> list[StockNumber]:
-    """Those that are still of that order, locked."""
+    """Those that are still of that order, by number."""
     return await _stocks(connection, _OF_ORDER, {"order": order})
+
+
+async def reservations(connection: AsyncConnection, account: UUID, now: datetime) -> int:
+    """How many numbers the account has reserved; nobody else reserves for it before this transaction ends."""
+    await connection.execute(_HOLD_RESERVING, {"account": str(account)})
+    return int(await connection.scalar(_RESERVATIONS, {"account": account, "now": now}) or 0)
 
 
 async def counts(connection: AsyncConnection) -> dict[UUID, dict[State, int]]:
@@ -215,9 +270,13 @@ async def forget_strays(connection: AsyncConnection, numbers: Sequence[PhoneNumb
 
 
 def _fields(stock: StockNumber) -> dict[str, Any]:
-    plain: dict[str, Any] = {name: getattr(stock, name) for name in _NAMES}
-    why = stock.suspended_for and stock.suspended_for.value
-    return plain | {"kind": stock.kind.value, "state": stock.state.value, "suspended_for": why}
+    plain = {name: getattr(stock, name) for name in _NAMES}
+    suspensions = msgspec.json.encode(stock.suspensions).decode()
+    return plain | {"kind": stock.kind.value, "state": stock.state.value, "suspensions": suspensions}
+
+
+def _plain(stock: StockNumber) -> dict[str, Any]:
+    return {name: getattr(stock, name) for name in _NAMES}
 
 
 async def _stocks(connection: AsyncConnection, statement: TextClause, values: dict[str, Any]) -> list[StockNumber]:
@@ -225,11 +284,10 @@ async def _stocks(connection: AsyncConnection, statement: TextClause, values: di
 
 
 def _stock(row: RowMapping) -> StockNumber:
-    why = row["suspended_for"]
     changes = {
         "kind": NumberKind(row["kind"]),
         "state": State(row["state"]),
-        "suspended_for": None if why is None else SuspendedFor(why),
+        "suspensions": _suspensions_in(row["suspensions"]),
     }
     return StockNumber(**{**row, **changes})
 

@@ -25,11 +25,11 @@ _DECIDE = text(f"""
     UPDATE number_transfers SET status = :status, decided_by = :by, decided_at = :now, reason = :reason
     WHERE id = :id AND status = 'offered' AND expires_at > :now RETURNING {_COLUMNS}
 """)  # noqa: S608
-_WITHDRAW_OPEN = text("""
+_WITHDRAW_OPEN = text(f"""
     UPDATE number_transfers SET status = 'withdrawn', decided_by = :by, decided_at = :now,
         reason = 'the number is no longer held by whoever offered it'
-    WHERE number = :number AND status = 'offered'
-""")
+    WHERE number = :number AND status = 'offered' RETURNING {_COLUMNS}
+""")  # noqa: S608
 _EXPIRE = f"""
     UPDATE number_transfers SET status = 'expired', decided_by = 'time', decided_at = :now
     WHERE status = 'offered' AND expires_at <= :now {{which}} RETURNING {_COLUMNS}
@@ -65,9 +65,11 @@ async def decide(
     return _transfer(row) if row else None
 
 
-async def withdraw_open(connection: AsyncConnection, number: PhoneNumber, by: str, now: datetime) -> None:
-    """Whatever offer of the number is open is so no more."""
-    await connection.execute(_WITHDRAW_OPEN, {"number": number, "by": by, "now": now})
+async def withdraw_open(connection: AsyncConnection, number: PhoneNumber, by: str, now: datetime) -> Transfer | None:
+    """Whatever offer of the number is open is so no more; that offer."""
+    values = {"number": number, "by": by, "now": now}
+    row = (await connection.execute(_WITHDRAW_OPEN, values)).mappings().one_or_none()
+    return _transfer(row) if row else None
 
 
 async def expire(connection: AsyncConnection, now: datetime) -> list[Transfer]:

@@ -17,6 +17,7 @@ from engine.foundation.phone_number import PhoneNumber
 from engine.numbers.model import ServiceNumber
 from engine.numbers.states import Move, StockNumber
 from engine.numbers.stock import Moved
+from engine.numbers.transfer_model import Transfer
 
 _NOT_TOLD = frozenset({"number", "kind", "version", "changed_at"})
 _PERSONAL = frozenset({"target", "sender", "treatment"})
@@ -44,7 +45,7 @@ async def tell_move(
 
 
 async def tell_settings(
-    connection: AsyncConnection, actor: Actor, old: ServiceNumber, new: ServiceNumber, now: datetime
+    connection: AsyncConnection, actor: Actor, deed: Deed, old: ServiceNumber, new: ServiceNumber, now: datetime
 ) -> None:
     """Writes down which settings of a number are others now. Message texts stand nowhere."""
     fields = [field for field in ServiceNumber.__struct_fields__ if getattr(old, field) != getattr(new, field)]
@@ -53,7 +54,7 @@ async def tell_settings(
     await write(
         connection,
         actor,
-        Deed.CHANGE_NUMBERS,
+        deed,
         new.number,
         new.account_id,
         now,
@@ -92,7 +93,7 @@ async def write(
 
 def events_of(moved: Moved, now: datetime) -> list[Event]:
     """What the holder is told, and of a transfer both sides."""
-    move, before, after = moved
+    move, before, after, withdrawn = moved
     given = before.held_by if move is Move.TRANSFERRED and before else None
     body: dict[str, object] = {"number": after.number, "change": move.value, "state": after.state.value}
     for field, until in (("reserved_until", after.reserved_until), ("quarantined_until", after.quarantined_until)):
@@ -100,9 +101,22 @@ def events_of(moved: Moved, now: datetime) -> list[Event]:
             body[field] = until.isoformat()
     if after.suspended_for is not None:
         body["suspended_for"] = after.suspended_for.value
-    if given is None:
-        return [_event(moved.whose, now, body)]
-    return [_event(given, now, {**body, "side": "giver"}), _event(moved.whose, now, {**body, "side": "receiver"})]
+    if given is not None:
+        return [_event(given, now, {**body, "side": "giver"}), _event(moved.whose, now, {**body, "side": "receiver"})]
+    ended = events_of_transfer(withdrawn, now) if withdrawn else []
+    return [*ended, _event(moved.whose, now, body)]
+
+
+def events_of_transfer(transfer: Transfer, now: datetime) -> list[Event]:
+    """What both sides are told of an offer, as it is now."""
+    body = {"number": transfer.number, "change": f"transfer {transfer.status.value}", "transfer": str(transfer.id)}
+    sides = (("giver", transfer.from_account), ("receiver", transfer.to_account))
+    return [_event(account, now, {**body, "side": side}) for side, account in sides]
+
+
+async def tell_transfer(connection: AsyncConnection, transfer: Transfer, now: datetime) -> None:
+    """The events alone."""
+    await append(connection, events_of_transfer(transfer, now))
 
 
 async def tell_holders(connection: AsyncConnection, moves: Iterable[Moved], now: datetime) -> None:

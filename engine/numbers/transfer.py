@@ -23,9 +23,9 @@ from engine.foundation.phone_number import PhoneNumber, written
 from engine.numbers import inventory, stock, store_life, store_transfer
 from engine.numbers.life import checked_note, held_place
 from engine.numbers.rules import rings_mobiles
-from engine.numbers.states import SERVED, Move, transferred
+from engine.numbers.states import SERVED, Move, check_transferable, transferred
 from engine.numbers.stock import Hand
-from engine.numbers.told import tell_move, tell_of, write
+from engine.numbers.told import tell_move, tell_transfer, write
 from engine.numbers.transfer_model import Transfer, TransferStatus, settings_after
 
 OPEN_FOR = timedelta(days=7)
@@ -48,6 +48,7 @@ async def offer(
     check(actor, Deed.TRANSFER_NUMBERS, place, what=f"number {written(number)}")
     if held.state not in SERVED:
         raise Conflict(f"number {written(number)}: it is {held.state.value}; only a number in service is transferred")
+    check_transferable(held)
     if to == place.account:
         raise Invalid(f"to: {written(number)} is that account's already")
     if not timedelta(0) < open_for <= LONGEST_OPEN:
@@ -90,7 +91,7 @@ async def accept(
     )
     old = await inventory.find_locked(connection, done.number)
     known = old.sender is not None and await is_sender(connection, done.to_account, old.sender)
-    new = settings_after(old, done, target, sender_registered=known)
+    new = settings_after(old, done, target, moved.after.announcement, sender_registered=known)
     if rings_mobiles(new):
         check_on(receiver, Module.MOBILE_TARGETS)
     if done.keep_settings:
@@ -183,15 +184,9 @@ async def _tell(connection: AsyncConnection, actor: Actor, transfer: Transfer, n
         before=None if offered else {"transfer": TransferStatus.OFFERED},
         after={"transfer": transfer.status, "id": transfer.id, "to_account": transfer.to_account},
     )
-    await _tell_both(connection, transfer, now)
+    await tell_transfer(connection, transfer, now)
 
 
 async def _tell_expired(connection: AsyncConnection, ended: Iterable[Transfer], now: datetime) -> None:
     for one in ended:
-        await _tell_both(connection, one, now)
-
-
-async def _tell_both(connection: AsyncConnection, transfer: Transfer, now: datetime) -> None:
-    change = f"transfer {transfer.status.value}"
-    for side, account in (("giver", transfer.from_account), ("receiver", transfer.to_account)):
-        await tell_of(connection, account, transfer.number, change, now, side=side, transfer=str(transfer.id))
+        await tell_transfer(connection, one, now)

@@ -44,12 +44,17 @@ class Transfer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def settings_after(
-    number: ServiceNumber, transfer: Transfer, target: PhoneNumber | None, *, sender_registered: bool
+    number: ServiceNumber,
+    transfer: Transfer,
+    target: PhoneNumber | None,
+    announcement: str | None,
+    *,
+    sender_registered: bool,
 ) -> ServiceNumber:
-    """What the number does for its new holder. `target` None: whom it rang before.
+    """What the number does for its new holder. `target` None: whom it rang before; `announcement`: what its callers
+    hear when it is suspended.
 
-    What needs a sender that the receiver has not registered stays behind. A prompt is its account's: where a setting
-    names one, it is the receiver's of that name that is played. Raises Invalid when there is nobody to ring.
+    What needs a sender that the receiver has not registered stays behind. Raises Invalid when there is nobody to ring.
     """
     if not transfer.keep_settings:
         if target is None:
@@ -59,15 +64,18 @@ def settings_after(
             kind=number.kind,
             account_id=transfer.to_account,
             target=target,
-            suspended=number.suspended,
+            suspended=announcement,
         )
-    kept = msgspec.structs.replace(number, account_id=transfer.to_account, target=target or number.target)
+    kept = msgspec.structs.replace(
+        number, account_id=transfer.to_account, target=target or number.target, suspended=announcement
+    )
     if sender_registered:
         return kept
-    return msgspec.structs.replace(kept, sender=None, callback=None, treatment=_without_texts(number.treatment))
+    return msgspec.structs.replace(kept, sender=None, callback=None, treatment=without_texts(number.treatment))
 
 
-def _without_texts(treatment: Treatment) -> Treatment:
+def without_texts(treatment: Treatment) -> Treatment:
+    """What is left for a number that can send no message."""
     chain = treatment.fallbacks
     kept = None if chain is None else tuple(link for link in chain if link.then is not Then.TEXT)
     return msgspec.structs.replace(treatment, fallbacks=kept or None, consent=None)

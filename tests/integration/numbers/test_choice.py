@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -20,13 +21,14 @@ from engine.foundation.errors import Conflict, Invalid, NotAllowed, NotFound
 from engine.foundation.phone_number import PhoneNumber
 from engine.numbers import store_choice
 from engine.numbers.choice import MOST_AT_ONCE, Offers, Reservation, choose, reserve, reserve_best
-from engine.numbers.life import RESERVED_FOR
+from engine.numbers.life import MOST_RESERVED, RESERVED_FOR
 from engine.numbers.model import NumberKind
 from engine.numbers.similar import Wish, order, rank, spans, wish
 
 NOW = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
 SHOP = "031-555-1234"
 PEOPLE = 50
+_WISH = '[{"why": "wish", "by": "somebody", "at": "2026-11-22T03:00:00Z", "announcement": "ko/closed"}]'
 
 
 @pytest.fixture
@@ -228,11 +230,11 @@ async def test_what_is_not_free_cannot_be_reserved(database: AsyncEngine, state:
                 text("""
                     UPDATE number_stock SET state = :state,
                         held_by = CASE WHEN :state IN ('in service', 'suspended') THEN CAST(:account AS uuid) END,
-                        suspended_for = CASE :state WHEN 'suspended' THEN 'wish' END,
+                        suspensions = CASE :state WHEN 'suspended' THEN CAST(:why AS jsonb) ELSE '[]' END,
                         last_holder = :account, released_at = :now,
                         quarantined_until = CASE :state WHEN 'quarantined' THEN CAST(:now AS timestamptz) END
                 """),
-                {"state": state, "account": account, "now": NOW - timedelta(days=1)},
+                {"state": state, "account": account, "now": NOW - timedelta(days=1), "why": _WISH},
             )
     with pytest.raises(Conflict, match="0507-1234-1234: it is not free any more"):
         await kept(database, account, number)
@@ -278,7 +280,12 @@ async def test_figures_that_cannot_be_are_refused(database: AsyncEngine) -> None
 
 @pytest.mark.parametrize(
     ("wished", "index"),
-    [(wish(SHOP), "number_stock_free"), (wish(SHOP, exchange="0507"), "number_stock_free_by_exchange")],
+    [
+        (wish(SHOP), "number_stock_free"),
+        (wish(SHOP, exchange="0507"), "number_stock_free_by_exchange"),
+        (wish(SHOP, digits=12), "number_stock_free"),
+        (wish(SHOP, exchange="0507", digits=11), "number_stock_free_by_exchange"),
+    ],
 )
 async def test_the_best_are_found_through_an_index_and_without_reading_the_others(
     database: AsyncEngine, wished: Wish, index: str
@@ -286,8 +293,31 @@ async def test_the_best_are_found_through_an_index_and_without_reading_the_other
     await stock(database, some_numbers(20_000))
     async with transaction(database) as connection:
         await connection.execute(text("ANALYZE number_stock"))
-        sql, values = store_choice.statement(NumberKind.VIRTUAL, wished.exchange, list(spans(wished)), 20)
-        plan = "\n".join(await connection.scalars(text(f"EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) {sql}"), values))
-    assert f"Index Scan using {index} on number_stock" in plan
+        asked, values = store_choice.statement(NumberKind.VIRTUAL, wished, list(spans(wished)), 20)
+        plan = "\n".join(
+            await connection.scalars(text(f"EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) {asked.text}"), values)
+        )
+    assert set(re.findall(r"Scan using (\w+) on number_stock", plan)) == {index}, plan
     assert "Seq Scan" not in plan
     assert "Incremental Sort" in plan
+
+
+@pytest.mark.parametrize("digits", [11, 12])
+@pytest.mark.parametrize("exchange", [None, "0505"])
+async def test_only_numbers_of_the_length_wished(database: AsyncEngine, digits: int, exchange: str | None) -> None:
+    numbers = some_numbers(400)
+    await stock(database, numbers)
+    wished = wish(SHOP, exchange=exchange, digits=digits)
+    expected = in_order(wished, numbers)
+    assert {len(number) for number in expected} == {digits}
+    assert await all_pages(database, wished, 7) == expected
+
+
+async def test_an_account_keeps_back_only_so_many_however_it_asks(database: AsyncEngine) -> None:
+    await stock(database, some_numbers(200))
+    account = await shop(database)
+    for _ in range(MOST_RESERVED // MOST_AT_ONCE):
+        await best(database, account, wish(SHOP), MOST_AT_ONCE)
+    with pytest.raises(Conflict, match="keeps 100 numbers back"):
+        await best(database, account, wish(SHOP))
+    assert len(await best(database, await shop(database, "another"), wish(SHOP))) == 1

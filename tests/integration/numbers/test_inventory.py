@@ -12,6 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.accounts.book import account_named
+from engine.accounts.model import LOCAL_OPERATOR
 from engine.foundation.database import connect, transaction
 from engine.foundation.errors import Conflict, DariError, Invalid, NotAllowed, NotFound
 from engine.foundation.phone_number import PhoneNumber
@@ -103,7 +104,7 @@ async def test_of_two_that_add_the_same_number_one_gets_it(database: AsyncEngine
 async def test_a_refused_number_leaves_nothing_of_the_same_transaction(database: AsyncEngine) -> None:
     with pytest.raises(NotAllowed):  # noqa: PT012
         async with transaction(database) as connection:
-            account = await account_named(connection, "new", datetime.now(UTC))
+            account = await account_named(connection, LOCAL_OPERATOR, "new", datetime.now(UTC))
             await add(connection, number_of(account.id))
             await add(connection, number_of(account.id, number=OTHER, target=PhoneNumber("112")))
     async with transaction(database) as connection:
@@ -114,7 +115,7 @@ async def test_a_refused_number_leaves_nothing_of_the_same_transaction(database:
 async def test_a_sender_that_the_account_has_not_registered_is_refused(database: AsyncEngine) -> None:
     await open_shop(database)
     async with transaction(database) as connection:
-        other = await account_named(connection, "other", datetime.now(UTC))
+        other = await account_named(connection, LOCAL_OPERATOR, "other", datetime.now(UTC))
     with pytest.raises(NotAllowed, match="not registered"):
         await added(database, number_of(other.id, callback="x", sender=SENDER))
 

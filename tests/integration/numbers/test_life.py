@@ -10,22 +10,24 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from engine.accounts.model import LOCAL_OPERATOR, Actor, Module
+from engine.accounts.model import LOCAL_OPERATOR, Actor, Module, Role
 from engine.accounts.modules import switch
-from engine.accounts.tree import close
+from engine.accounts.tree import close, place_of
 from engine.foundation.database import open_database, transaction
 from engine.foundation.errors import Conflict, DariError, Invalid, NotAllowed, NotFound
 from engine.foundation.phone_number import PhoneNumber
-from engine.numbers import inventory, life, orders, transfer
+from engine.numbers import inventory, life, orders, store_life, transfer
 from engine.numbers.inventory import NumberChange
 from engine.numbers.keeping import look_after_numbers
 from engine.numbers.model import NumberKind
 from engine.numbers.quarantine_terms import QuarantineTerms
-from engine.numbers.states import HELD, SERVED, State, StockNumber, SuspendedFor
+from engine.numbers.states import HELD, SERVED, State, StockNumber
+from engine.numbers.suspension import SuspendedFor
 from engine.numbers.treatment import Fallback, Target, Then, Treatment
 from tests.number_world import (
     FIRST,
@@ -467,3 +469,103 @@ async def test_what_was_in_service_before_is_in_the_stock(database: AsyncEngine,
     with pytest.raises(Conflict, match="kept back"):
         async with transaction(database) as connection:
             await inventory.add(connection, wanted(plain, world.other_shop))
+
+
+async def test_an_announcement_is_changed_while_the_number_stays_suspended(database: AsyncEngine, world: World) -> None:
+    await in_service(database, world)
+    moving = NumberChange(suspended="prompt:이사했습니다")
+    with pytest.raises(Conflict, match="not suspended"):
+        async with transaction(database) as connection:
+            await life.change(connection, world.owner, NUMBER, moving, NOW)
+    async with transaction(database) as connection:
+        await life.suspend(connection, world.owner, NUMBER, NOW)
+        changed = await life.change(connection, world.owner, NUMBER, moving, NOW)
+        assert changed.suspended == "prompt:이사했습니다"
+        with pytest.raises(Invalid, match="announcement"):
+            await life.change(connection, world.owner, NUMBER, NumberChange(suspended="../x"), NOW)
+    stock = await stock_of(database, NUMBER)
+    assert (stock.state, stock.announcement) == (State.SUSPENDED, "prompt:이사했습니다")
+    assert (await events(database))[-1][1]["fields"] == ["suspended"]
+    async with transaction(database) as connection:
+        await life.suspend(connection, world.manager, NUMBER, NOW)
+        with pytest.raises(NotAllowed, match="barred from above"):
+            await life.change(connection, world.owner, NUMBER, moving, NOW)
+        await life.change(connection, world.manager, NUMBER, NumberChange(suspended="ko/closed"), NOW)
+        assert (await inventory.find(connection, NUMBER)).suspended == "ko/closed"
+        left = await life.resume(connection, world.manager, NUMBER, NOW)
+        assert (left.state, left.suspended_for) == (State.SUSPENDED, SuspendedFor.WISH)
+        assert (await inventory.find(connection, NUMBER)).suspended == "prompt:이사했습니다"
+
+
+async def test_the_content_centre_changes_what_is_heard_and_read_and_nothing_else(
+    database: AsyncEngine, world: World
+) -> None:
+    await fill(database, 1)
+    said = Treatment(ringback=("ko/ringback-tone",), announcement="ko/closed")
+    settings = {"treatment": said, "callback": "어서 오세요", "sender": SENDER}
+    async with transaction(database) as connection:
+        await life.issue(connection, world.owner, wanted(NUMBER, world.shop, **settings), NOW)
+        centre = Actor(who="user:content", place=await place_of(connection, world.agency), role=Role.CONTENT)
+    content = NumberChange(
+        callback="또 오세요",
+        treatment=Treatment(ringback=("prompt:노래",), announcement="prompt:휴무", label="배달앱"),
+    )
+    async with transaction(database) as connection:
+        changed = await life.change(connection, centre, NUMBER, content, NOW)
+        assert (changed.callback, changed.treatment.announcement) == ("또 오세요", "prompt:휴무")
+    for wider in (
+        NumberChange(target=PhoneNumber("0311112222")),
+        NumberChange(callback="또 오세요!", min_talk_seconds=1),
+        NumberChange(treatment=Treatment(accept=True)),
+        NumberChange(clear=("announcement",)),
+    ):
+        with pytest.raises(NotAllowed, match="change numbers"):
+            async with transaction(database) as connection:
+                await life.change(connection, centre, NUMBER, wider, NOW)
+    stranger = msgspec.structs.replace(centre, place=world.other_manager.place)
+    with pytest.raises(NotFound):
+        async with transaction(database) as connection:
+            await life.change(connection, stranger, NUMBER, content, NOW)
+    assert [deed for who, deed, _ in await audited(database) if who == centre.who] == ["change messages"]
+
+
+async def test_fifty_at_once_keep_back_no_more_than_an_account_may(
+    database: AsyncEngine, people: AsyncEngine, world: World
+) -> None:
+    numbers = await fill(database, life.MOST_RESERVED + 10)
+    async with transaction(database) as connection:
+        for number in numbers[: life.MOST_RESERVED - 10]:
+            await life.reserve(connection, world.owner, number, world.shop, NOW)
+
+    async def one(place: int) -> None:
+        async with transaction(people) as connection:
+            number = numbers[life.MOST_RESERVED - 10 + place % 20]
+            await life.reserve(connection, world.owner, number, world.shop, NOW)
+
+    results = await asyncio.gather(*map(one, range(PEOPLE)), return_exceptions=True)
+    assert results.count(None) == 10
+    assert {type(result) for result in results if result is not None} == {Conflict}
+    with pytest.raises(Conflict, match="keeps 100 numbers back"):
+        async with transaction(database) as connection:
+            await life.reserve(connection, world.owner, numbers[-1], world.shop, NOW)
+    later = NOW + timedelta(minutes=10)
+    async with transaction(database) as connection:
+        await life.reserve(connection, world.owner, numbers[-1], world.shop, later)
+        await life.reserve(connection, world.other_owner, numbers[0], world.other_shop, later)
+
+
+async def test_who_changes_an_announcement_does_not_wait_for_who_moves_the_number(
+    database: AsyncEngine, world: World
+) -> None:
+    """They hold the number's place in the stock and want its settings; who changes it holds these already."""
+    await in_service(database, world)
+    async with transaction(database) as connection:
+        await life.suspend(connection, world.owner, NUMBER, NOW)
+    async with transaction(database) as resuming:
+        async with transaction(database) as changing:
+            await inventory.find_locked(changing, NUMBER)  # as the door does, which compares what is edited
+            await store_life.lock(resuming, NUMBER)
+            waiting = asyncio.ensure_future(life.resume(resuming, world.owner, NUMBER, NOW))
+            with pytest.raises(Conflict, match="changed hands"):
+                await life.change(changing, world.owner, NUMBER, NumberChange(suspended="ko/closed"), NOW)
+        assert (await waiting).state is State.IN_SERVICE

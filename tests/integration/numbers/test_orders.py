@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from engine.accounts.model import LOCAL_OPERATOR
 from engine.foundation.database import open_database, transaction
 from engine.foundation.errors import Conflict, DariError, Invalid, NotFound
 from engine.foundation.phone_number import PhoneNumber
-from engine.numbers import inventory, life, orders
+from engine.numbers import inventory, life, orders, transfer
 from engine.numbers.keeping import look_after_numbers
 from engine.numbers.order_model import FOR_EVER, Order, OrderStatus
-from engine.numbers.states import State, SuspendedFor
+from engine.numbers.states import State
+from engine.numbers.suspension import SuspendedFor
 from tests.number_world import NOW, TARGET, World, events, fill, following, make_world, stock_of, wanted
 
 END = NOW + timedelta(days=30)
@@ -241,3 +242,48 @@ async def test_fifty_orders_at_once_share_ten_numbers(database: AsyncEngine, peo
         except Conflict:
             break
     assert len(got) == 10
+
+
+async def test_a_holders_own_suspension_survives_the_prolonging(database: AsyncEngine, world: World) -> None:
+    order, numbers = await placed(database, world, 2, target=TARGET, ends_at=END)
+    async with transaction(database) as connection:
+        await life.suspend(connection, world.owner, numbers[0], NOW, announcement="ko/closed")
+    await look_after_numbers(database, END)
+    ended = await stock_of(database, numbers[0])
+    assert [(one.why, one.by) for one in ended.suspensions] == [
+        (SuspendedFor.PERIOD_OVER, "time"),
+        (SuspendedFor.WISH, world.owner.who),
+    ]
+    async with transaction(database) as connection:
+        assert (await inventory.find(connection, numbers[0])).suspended == life.NOT_IN_SERVICE
+        await orders.prolong(connection, world.owner, order.id, None, END)
+        assert (await inventory.find(connection, numbers[0])).suspended == "ko/closed"
+        assert (await inventory.find(connection, numbers[1])).suspended is None
+    assert (await stock_of(database, numbers[0])).suspended_for is SuspendedFor.WISH
+    async with transaction(database) as connection:
+        assert (await life.resume(connection, world.owner, numbers[0], END)).state is State.IN_SERVICE
+        assert (await inventory.find(connection, numbers[0])).suspended is None
+
+
+async def test_a_number_whose_period_is_over_is_not_given_away(database: AsyncEngine, world: World) -> None:
+    _, numbers = await placed(database, world, 2, target=TARGET, ends_at=END)
+    before = END - timedelta(days=1)
+    async with transaction(database) as connection:
+        made = await transfer.offer(connection, world.owner, numbers[0], world.other_shop, before)
+    await look_after_numbers(database, END)
+    deeds: list[Callable[[AsyncConnection], Awaitable[object]]] = [
+        lambda rows: transfer.accept(rows, world.other_owner, made.id, END),
+        lambda rows: transfer.offer(rows, world.owner, numbers[1], world.other_shop, END),
+    ]
+    for deed in deeds:
+        with pytest.raises(Conflict, match="period of use is over"):
+            async with transaction(database) as connection:
+                await deed(connection)
+
+
+async def test_a_large_order_that_is_not_over_yet_holds_up_nobody(database: AsyncEngine, world: World) -> None:
+    async with transaction(database) as connection:
+        _, first = await orders.place(connection, world.owner, world.shop, 7, NOW)
+        async with transaction(database) as other:
+            _, rest = await orders.place(other, world.other_owner, world.other_shop, 3, NOW)
+        assert (first, rest) == (following("050710000000", 7), following("050710000007", 3))

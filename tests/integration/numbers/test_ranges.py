@@ -178,3 +178,16 @@ async def test_two_imports_of_the_same_numbers_at_once_bring_each_in_once(databa
     assert await in_stock(database) == 500
     async with transaction(database) as connection:
         assert await connection.scalar(text("SELECT count(*) FROM number_history")) == 500
+
+
+async def test_a_large_file_goes_in_slice_by_slice(database: AsyncEngine) -> None:
+    """Whoever else is answered by the same process waits for one slice at most."""
+    told: list[int] = []
+    lines = "\n".join(f"0507{place:08}" for place in range(9_999)).encode()
+    await added(database, "all", "0507")
+    for _ in range(2):
+        async with transaction(database) as connection:
+            report = await import_numbers(connection, LOCAL_OPERATOR, lines, NOW, progress=told.append)
+    assert [one.line for one in report.refused] == list(range(1, 10_000))
+    assert max(told) <= 2_000
+    assert sum(told) == 2 * 9_999

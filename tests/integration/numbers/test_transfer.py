@@ -17,7 +17,7 @@ from engine.accounts.tree import close, open_account, place_of
 from engine.foundation.database import transaction
 from engine.foundation.errors import Conflict, Invalid, NotAllowed, NotFound
 from engine.foundation.phone_number import PhoneNumber
-from engine.numbers import inventory, life, transfer
+from engine.numbers import inventory, life, orders, transfer
 from engine.numbers.keeping import look_after_numbers
 from engine.numbers.model import ServiceNumber
 from engine.numbers.states import State
@@ -91,7 +91,7 @@ async def test_with_its_settings_it_does_what_it_did(database: AsyncEngine, worl
 async def test_what_needs_a_sender_that_the_receiver_has_not_stays_behind(database: AsyncEngine, world: World) -> None:
     other = PhoneNumber("0311112222")
     async with transaction(database) as connection:
-        await register_sender(connection, world.shop, other, "contract")
+        await register_sender(connection, LOCAL_OPERATOR, world.shop, other, "contract", NOW)
         await life.change(connection, world.owner, NUMBER, inventory.NumberChange(sender=other), NOW)
     now_theirs = await accepted(database, world, await offered(database, world), NEW_TARGET)
     assert (now_theirs.callback, now_theirs.sender, now_theirs.target) == (None, None, NEW_TARGET)
@@ -177,6 +177,18 @@ async def test_an_offer_ends_with_the_giver_having_the_number_no_more(database: 
         await accepted(database, world, made)
     async with transaction(database) as connection:
         assert (await transfer.find(connection, world.owner, made.id)).status is TransferStatus.WITHDRAWN
+    told = [(whose, body["change"]) for whose, body in await events(database) if body.get("transfer") == str(made.id)]
+    assert told[-2:] == [(world.shop, "transfer withdrawn"), (world.other_shop, "transfer withdrawn")]
+
+
+async def test_an_offer_ends_with_the_order_that_the_number_was_of(database: AsyncEngine, world: World) -> None:
+    end = NOW + timedelta(days=3)
+    async with transaction(database) as connection:
+        _, (number,) = await orders.place(connection, world.owner, world.shop, 1, NOW, target=NEW_TARGET, ends_at=end)
+        await transfer.offer(connection, world.owner, number, world.other_shop, NOW, open_for=timedelta(days=30))
+    await look_after_numbers(database, end + timedelta(days=8))
+    told = [body["change"] for whose, body in await events(database) if whose == world.other_shop]
+    assert told == ["transfer offered", "transfer withdrawn"]
 
 
 async def test_an_offer_ends_with_time(database: AsyncEngine, world: World) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -153,15 +155,22 @@ def test_only_what_is_wished_is_ranked() -> None:
         ({"like": "+1 212 555 1234"}, "international"),
         ({"like": "١٢٣٤"}, "is not a Korean phone number"),
         ({"easy": "ABBC"}, "easy: 'ABBC' is no pattern; name one of AAAA, ABCD"),
+        ({"digits": 10}, "digits: 10 must be 11 or 12"),
         ({"exchange": "050"}, "exchange: '050' must be the first four digits"),
         ({"exchange": "05o7"}, "exchange: '05o7' must be"),
         ({"exchange": "٠٥٠٧"}, "must be the first four digits"),
     ],
 )
-def test_a_wish_that_cannot_be_names_field_value_and_rule(given: dict[str, str], words: str) -> None:
+def test_a_wish_that_cannot_be_names_field_value_and_rule(given: dict[str, Any], words: str) -> None:
     with pytest.raises(Invalid) as told:
         wish(**given)
     assert words in str(told.value)
+
+
+def test_a_number_of_another_length_is_not_wished() -> None:
+    for digits, number in ((11, "05071231234"), (12, "050712341234")):
+        assert rank(Wish(like="1234", digits=digits), PhoneNumber(number)) is not None
+        assert rank(Wish(like="1234", digits=23 - digits), PhoneNumber(number)) is None
 
 
 def test_a_wish_is_taken_as_people_write_it() -> None:

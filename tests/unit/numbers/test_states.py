@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.foundation.errors import Conflict, DariError, NotAllowed
+from engine.foundation.errors import Conflict, NotAllowed
 from engine.foundation.phone_number import PhoneNumber
 from engine.numbers.model import NumberKind
 from engine.numbers.quarantine_terms import QuarantineTerms
@@ -21,14 +21,14 @@ from engine.numbers.states import (
     Move,
     State,
     StockNumber,
-    SuspendedFor,
-    can_be_had,
+    announced,
     freed,
     held_longer,
     issued,
     let_go,
     ported_in,
     ported_out,
+    prolonged,
     released,
     reserved,
     resumed,
@@ -36,6 +36,7 @@ from engine.numbers.states import (
     suspended,
     transferred,
 )
+from engine.numbers.suspension import NOT_IN_SERVICE, SuspendedFor, Suspension
 
 START = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
 NUMBER = PhoneNumber("050712345678")
@@ -46,6 +47,11 @@ FREE = StockNumber(
 )
 OWN = msgspec.structs.replace(FREE, number=PhoneNumber("0212345678"), kind=NumberKind.OWN, range_id=None)
 
+
+def because(why: SuspendedFor, now: datetime = START, announcement: str = "ko/closed") -> Suspension:
+    return Suspension(why=why, by="somebody", at=now, announcement=announcement)
+
+
 Deed = Callable[[StockNumber, UUID, datetime], StockNumber]
 
 DEEDS: dict[Move, Deed] = {
@@ -53,7 +59,7 @@ DEEDS: dict[Move, Deed] = {
     Move.LET_GO: lambda old, who, now: let_go(old, now),
     Move.ISSUED: lambda old, who, now: issued(old, who, now)[1],
     Move.PORTED_IN: lambda old, who, now: ported_in(old, old.kind, who, now),
-    Move.SUSPENDED: lambda old, who, now: suspended(old, SuspendedFor.WISH, now),
+    Move.SUSPENDED: lambda old, who, now: suspended(old, because(SuspendedFor.WISH, now)),
     Move.RESUMED: lambda old, who, now: resumed(old, now, from_above=False),
     Move.RELEASED: lambda old, who, now: released(old, TERMS, now),
     Move.HELD_LONGER: lambda old, who, now: held_longer(old, now + timedelta(days=14), now),
@@ -116,27 +122,6 @@ def check_was_to_be_had(before: StockNumber, by: UUID | None, now: datetime) -> 
         assert before.last_holder == by
 
 
-@settings(max_examples=200, deadline=None)
-@given(steps=STEPS, who=st.sampled_from([ONE, OTHER, THIRD]))
-def test_that_a_number_can_be_had_is_the_same_as_that_it_is_issued(
-    steps: list[tuple[Move, UUID, timedelta]], who: UUID
-) -> None:
-    stock, now = FREE, START
-    for move, whom, passed in steps:
-        now += passed
-        try:
-            stock = DEEDS[move](stock, whom, now)
-        except DariError:
-            continue
-    if can_be_had(stock, who, now):
-        move, after = issued(stock, who, now)
-        assert (after.state, after.held_by) == (State.IN_SERVICE, who)
-        assert stock.state in MOVES[move]
-    else:
-        with pytest.raises(Conflict):
-            issued(stock, who, now)
-
-
 def test_every_move_and_no_other_has_states_that_it_goes_out_from() -> None:
     assert set(MOVES) == set(Move) - {Move.ADDED}
     assert set(DEEDS) == set(MOVES) - {Move.TAKEN_BACK}
@@ -146,7 +131,7 @@ def test_the_whole_round_from_available_to_available() -> None:
     stock = reserved(FREE, ONE, START + timedelta(minutes=10), START)
     move, stock = issued(stock, ONE, START + timedelta(minutes=5))
     assert move is Move.ISSUED
-    stock = resumed(suspended(stock, SuspendedFor.WISH, START), START, from_above=False)
+    stock = resumed(suspended(stock, because(SuspendedFor.WISH)), START, from_above=False)
     stock = released(stock, TERMS, START)
     assert stock.quarantined_until == START + timedelta(days=92)
     with pytest.raises(Conflict, match="until 2027-02-22"):
@@ -189,30 +174,64 @@ def test_a_050_number_of_no_range_is_kept_back_and_then_not_ours_to_issue() -> N
     assert freed(kept, START + timedelta(days=92)).state is State.PORTED_OUT
 
 
-def test_who_may_resume_depends_on_why_it_is_suspended() -> None:
+def why(stock: StockNumber) -> list[SuspendedFor]:
+    return [one.why for one in stock.suspensions]
+
+
+def test_each_reason_is_lifted_by_whom_it_is_due_and_the_others_stay() -> None:
     serving = issued(FREE, ONE, START)[1]
-    wish = suspended(serving, SuspendedFor.WISH, START)
-    over = suspended(wish, SuspendedFor.PERIOD_OVER, START)
-    barred = suspended(over, SuspendedFor.BARRED, START)
-    for graver, lighter in ((barred, SuspendedFor.PERIOD_OVER), (over, SuspendedFor.WISH), (wish, SuspendedFor.WISH)):
+    wish = suspended(serving, because(SuspendedFor.WISH))
+    over = suspended(wish, because(SuspendedFor.PERIOD_OVER))
+    barred = suspended(over, because(SuspendedFor.BARRED))
+    assert why(barred) == [SuspendedFor.BARRED, SuspendedFor.PERIOD_OVER, SuspendedFor.WISH]
+    assert (barred.suspended_for, barred.state) == (SuspendedFor.BARRED, State.SUSPENDED)
+    for one in SuspendedFor:
         with pytest.raises(Conflict, match="suspended already"):
-            suspended(graver, lighter, START)
+            suspended(barred, because(one))
+    assert why(resumed(barred, START, from_above=False)) == [SuspendedFor.BARRED, SuspendedFor.PERIOD_OVER]
+    above = resumed(barred, START, from_above=True)
+    assert why(above) == [SuspendedFor.PERIOD_OVER, SuspendedFor.WISH], "the holder's own stays"
+    assert why(resumed(above, START, from_above=True)) == [SuspendedFor.PERIOD_OVER]
+    longer = prolonged(over, START)
+    assert (why(longer), longer.state) == ([SuspendedFor.WISH], State.SUSPENDED)
+    again = resumed(longer, START, from_above=False)
+    assert (again.suspensions, again.state, again.suspended_for) == ((), State.IN_SERVICE, None)
+
+
+def test_what_is_not_ones_own_is_not_lifted() -> None:
+    serving = issued(FREE, ONE, START)[1]
     with pytest.raises(NotAllowed, match="barred from above"):
-        resumed(barred, START, from_above=False)
-    with pytest.raises(Conflict, match="period of use is over"):
-        resumed(over, START, from_above=True)
-    for stock, above, longer in ((wish, False, False), (barred, True, False), (over, False, True)):
-        assert resumed(stock, START, from_above=above, longer=longer).state is State.IN_SERVICE
+        resumed(suspended(serving, because(SuspendedFor.BARRED)), START, from_above=False)
+    for above in (True, False):
+        with pytest.raises(Conflict, match="period of use is over"):
+            resumed(suspended(serving, because(SuspendedFor.PERIOD_OVER)), START, from_above=above)
+
+
+def test_callers_hear_the_announcement_of_the_gravest_reason_and_it_is_changed_by_whom_it_is_due() -> None:
+    wish = suspended(issued(FREE, ONE, START)[1], because(SuspendedFor.WISH, announcement="prompt:휴가"))
+    barred = suspended(wish, because(SuspendedFor.BARRED))
+    assert (wish.announcement, barred.announcement) == ("prompt:휴가", "ko/closed")
+    with pytest.raises(NotAllowed, match="barred from above"):
+        announced(barred, "prompt:이사", from_above=False)
+    changed = announced(barred, "ko/busy", from_above=True)
+    assert (changed.announcement, changed.version) == ("ko/busy", barred.version + 1)
+    assert resumed(changed, START, from_above=True).announcement == "prompt:휴가"
+    assert announced(wish, "prompt:이사", from_above=False).announcement == "prompt:이사"
+    with pytest.raises(Conflict, match="not suspended"):
+        announced(issued(FREE, ONE, START)[1], "ko/busy", from_above=True)
 
 
 def test_a_transfer_keeps_the_state_and_leaves_the_order() -> None:
-    order = UUID(int=77)
-    stock = msgspec.structs.replace(FREE, state=State.SUSPENDED, held_by=ONE, suspended_for=SuspendedFor.BARRED)
-    given_away = transferred(msgspec.structs.replace(stock, order_id=order), ONE, OTHER, START)
+    bar = because(SuspendedFor.BARRED, announcement="prompt:미납")
+    stock = msgspec.structs.replace(FREE, state=State.SUSPENDED, held_by=ONE, suspensions=(bar,), order_id=UUID(int=77))
+    given_away = transferred(stock, ONE, OTHER, START)
     assert (given_away.state, given_away.suspended_for) == (State.SUSPENDED, SuspendedFor.BARRED)
+    assert given_away.announcement == NOT_IN_SERVICE, "the giver's prompt stays with the giver"
     assert (given_away.held_by, given_away.last_holder, given_away.order_id) == (OTHER, ONE, None)
     with pytest.raises(Conflict, match="does not have it any more"):
         transferred(given_away, ONE, THIRD, START)
+    with pytest.raises(Conflict, match="period of use is over"):
+        transferred(suspended(stock, because(SuspendedFor.PERIOD_OVER)), ONE, OTHER, START)
 
 
 def test_a_number_of_a_range_comes_back_from_another_carrier_into_quarantine() -> None:
