@@ -31,6 +31,7 @@ from engine.foundation.sealing import SealingKey
 from tests.hand_clock import HandClock
 from tests.in_process import give
 from tests.loopback import ANY_PORT
+from tests.overhearing import overhear
 
 BASE = "/api/v1"
 KEY = SealingKey(bytes(range(32)))
@@ -138,5 +139,7 @@ async def api_desk(
     clock = clock or HandClock()
     door = Door(database, clock, TERMS, known=known, strangers=strangers)
     app = make_api(api_routers() if routers is None else routers, door)
+    naming_commands = overhear(app)
     async with serving(app, ANY_PORT) as url, aiohttp.ClientSession() as session:
         yield ApiDesk(url, session, database, clock)
+    assert naming_commands == []

@@ -50,6 +50,10 @@ class Route:
     media: str = "application/json"
     edits: bool = False
     """Whether it wants If-Match."""
+    again: bool = False
+    """Whether one thing is enough for everybody to do it; else each one, unless it edits, gets another thing."""
+    at_once: int = 6
+    """Requests: fewer than the pool has connections, except for those that wait without one."""
     any_of: bool = False
     people_only: bool = False
     """Whether keys are refused before anything is looked for, whatever their scopes."""
@@ -203,10 +207,10 @@ ROUTES: Mapping[str, Route] = {
     "remove_user": shop("user", Deed.CHANGE_USERS),
     "lock_user": shop("user", Deed.CHANGE_USERS),
     "unlock_user": shop("user", Deed.CHANGE_USERS),
-    "take_codes_off": shop("user", Deed.SEE_USERS, Deed.CHANGE_USERS, done=frozenset({204, 409})),
-    "reset_user": shop("user", Deed.CHANGE_USERS),
+    "take_codes_off": shop("user", Deed.SEE_USERS, Deed.CHANGE_USERS, done=frozenset({204, 409}), again=True),
+    "reset_user": shop("user", Deed.CHANGE_USERS, again=True),
     "list_sessions": shop("user", Deed.SEE_USERS),
-    "end_sessions": shop("user", Deed.CHANGE_USERS),
+    "end_sessions": shop("user", Deed.CHANGE_USERS, again=True),
     "end_session": shop("session", Deed.CHANGE_USERS),
     "list_keys": listing(Deed.SEE_KEYS),
     "make_key": shop("account", Deed.CHANGE_KEYS, body=of_account(name="k", scopes=["see calls"]), people_only=True),
@@ -221,24 +225,26 @@ ROUTES: Mapping[str, Route] = {
         "application", Deed.REVIEW_ACCOUNTS, Deed.OPEN_ACCOUNTS, body=said(reason="papers seen")
     ),
     "reject_application": office("application", Deed.REVIEW_ACCOUNTS, body=said(reason="papers missing")),
-    "record_document": office("application", Deed.OPEN_ACCOUNTS, query=_FAX, raw=PDF, media="application/pdf"),
+    "record_document": office(
+        "application", Deed.OPEN_ACCOUNTS, query=_FAX, raw=PDF, media="application/pdf", again=True
+    ),
     "read_document": office("application", Deed.SEE_ACCOUNTS, Deed.REVIEW_ACCOUNTS),
     # events
     "pull_events": shop("account", Deed.READ_EVENTS),
-    "follow_events": shop("account", Deed.READ_EVENTS, query={"seconds": "1"}),
+    "follow_events": shop("account", Deed.READ_EVENTS, query={"seconds": "1"}, at_once=100),
     "list_webhooks": listing(Deed.SEE_WEBHOOKS),
     "add_webhook": shop("spare webhook", Deed.CHANGE_WEBHOOKS, named="account", body=_webhook),
     "read_webhook": shop("webhook", Deed.SEE_WEBHOOKS),
     "change_webhook": shop("webhook", Deed.SEE_WEBHOOKS, Deed.CHANGE_WEBHOOKS, body=said(url=SINK), edits=True),
     "remove_webhook": shop("webhook", Deed.CHANGE_WEBHOOKS),
-    "rotate_secret": shop("webhook", Deed.CHANGE_WEBHOOKS, body=said()),
+    "rotate_secret": shop("webhook", Deed.CHANGE_WEBHOOKS, body=said(), again=True),
     "webhook_progress": shop("webhook", Deed.SEE_WEBHOOKS),
     "pause_webhook": shop("webhook", Deed.CHANGE_WEBHOOKS),
     "resume_webhook": shop("webhook", Deed.CHANGE_WEBHOOKS),
-    "try_webhook": shop("webhook", Deed.CHANGE_WEBHOOKS),
+    "try_webhook": shop("webhook", Deed.CHANGE_WEBHOOKS, again=True),
     "list_dead_letters": shop("webhook", Deed.SEE_WEBHOOKS),
     "list_replays": shop("webhook", Deed.SEE_WEBHOOKS),
-    "replay_events": shop("webhook", Deed.CHANGE_WEBHOOKS, body=said(first=1, last=1)),
+    "replay_events": shop("webhook", Deed.CHANGE_WEBHOOKS, body=said(first=1, last=1), again=True),
     # numbers
     "list_numbers": listing(Deed.SEE_NUMBERS),
     "issue_number": shop("account", Deed.ISSUE_NUMBERS, body=_number),
@@ -279,9 +285,11 @@ ROUTES: Mapping[str, Route] = {
     # what calls go through
     "get_rules": shop("number", Deed.SEE_RULES),
     "replace_rules": shop("number", Deed.CHANGE_RULES, body=said(rules=[]), edits=True),
-    "add_rule": shop("number", Deed.CHANGE_RULES, body=_unused("name", **_NIGHT)),
-    "change_rule": shop("number", Deed.CHANGE_RULES, path={"rule": RULE}, body=said(enabled=False), edits=True),
-    "remove_rule": shop("number", Deed.CHANGE_RULES, path={"rule": RULE}, edits=True),
+    "add_rule": shop("number", Deed.CHANGE_RULES, body=_unused("name", **_NIGHT), again=True),
+    "change_rule": shop(
+        "ruled number", Deed.CHANGE_RULES, named="number", path={"rule": RULE}, body=said(enabled=False), edits=True
+    ),
+    "remove_rule": shop("ruled number", Deed.CHANGE_RULES, named="number", path={"rule": RULE}, edits=True),
     "number_closed_days": shop("number", Deed.SEE_RULES),
     "set_number_closed_days": shop("number", Deed.CHANGE_RULES, body=said(days=[{"weekday": 1}]), edits=True),
     "account_closed_days": shop("account", Deed.SEE_RULES),
@@ -294,7 +302,7 @@ ROUTES: Mapping[str, Route] = {
     "remove_holiday": root("holiday", Deed.CHANGE_RULES, named="day"),
     "groups": shop("account", Deed.SEE_RULES),
     "members": shop("group", Deed.SEE_RULES),
-    "add_members": shop("group", Deed.CHANGE_RULES, body=said(numbers=["010-2345-6789"])),
+    "add_members": shop("group", Deed.CHANGE_RULES, body=said(numbers=["010-2345-6789"]), again=True),
     "remove_members": shop("group", Deed.CHANGE_RULES, body=said(numbers=None)),
     "voices": _ANYBODY,
     "list_prompts": shop("account", Deed.SEE_PROMPTS),
@@ -306,16 +314,16 @@ ROUTES: Mapping[str, Route] = {
     "use_version": shop("prompt", Deed.CHANGE_PROMPTS, body=said(version=1), edits=True),
     "remove_version": shop("prompt", Deed.CHANGE_PROMPTS, path={"version": "1"}),
     "hear_version": shop("prompt", Deed.SEE_PROMPTS, path={"version": "1"}),
-    "simulate": shop("number", Deed.SIMULATE, body=of_number()),
-    "simulate_sound": shop("number", Deed.SIMULATE, body=of_number()),
+    "simulate": shop("number", Deed.SIMULATE, body=of_number(), again=True),
+    "simulate_sound": shop("number", Deed.SIMULATE, body=of_number(), again=True),
     # calls
     "list_calls": listing(Deed.SEE_CALLS),
     "search_calls": listing(Deed.SEE_CALLS, body=said()),
     "read_call": shop("call", Deed.SEE_CALLS),
     "list_live_calls": listing(Deed.SEE_CALLS),
-    "place_call": shop("number", Deed.PLACE_CALLS, body=of_number(first="02-1111-2222")),
-    "switch_recording": shop("live call", Deed.CHANGE_RECORDINGS, named="call", body=said(pause=True)),
-    "listen_live": shop("live call", Deed.LISTEN_LIVE, named="call", body=said(reason="training")),
+    "place_call": shop("number", Deed.PLACE_CALLS, body=of_number(first="02-1111-2222"), again=True),
+    "switch_recording": shop("live call", Deed.CHANGE_RECORDINGS, named="call", body=said(pause=True), again=True),
+    "listen_live": shop("live call", Deed.LISTEN_LIVE, named="call", body=said(reason="training"), again=True),
     "list_recordings": listing(Deed.SEE_CALLS),
     "recordings_of_call": shop("call", Deed.SEE_CALLS),
     "hear_recording": shop("call", Deed.HEAR_RECORDINGS, path=_TALK),

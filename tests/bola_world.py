@@ -41,12 +41,13 @@ from engine.numbers.model import NumberKind, ServiceNumber
 from engine.numbers.treatment import Treatment
 from engine.prompts import library
 from engine.prompts.library import Shelf, Spoken
-from engine.routing import book
-from engine.routing.book import Against
+from engine.routing import book, caller_groups, holiday_calendar
+from engine.routing.check import Against
 from engine.routing.model import Condition, Rule
 from engine.trunks import registry
 from engine.trunks.model import Trunk
 from engine.webhooks import book as webhooks
+from engine.webhooks.settings import Rules, WebhookSettings
 from tests.api_desk import KEY, TERMS
 from tests.signed_in import new_user
 from tests.trade_desk import OPENED, SHOP_TEXT, TARGET, TradeDesk, trade_desk
@@ -96,7 +97,8 @@ class World:
     async def settle(self) -> None:
         """Opens the accounts, and has everybody sign in."""
         desk, opened = self.desk, self.accounts
-        opened["operator"] = await self._account(OPERATOR_ID)
+        async with transaction(desk.database) as connection:
+            opened["operator"] = await tree.find(connection, OPERATOR_ID)
         opened["agency"] = await desk.account("agency", AccountKind.AGENCY)
         opened["region"] = await desk.account("region", AccountKind.REGION, opened["agency"].id)
         opened["branch"] = await desk.account("branch", AccountKind.BRANCH, opened["region"].id)
@@ -170,13 +172,12 @@ class World:
             return int(await connection.scalar(text("SELECT count(*) FROM audit")) or 0)
 
     async def _made(self, kind: str, account: UUID) -> Thing:
-        place = (await self._account(account)).place
         made = await _MAKERS[kind](self, account)
-        return made if isinstance(made, Thing) else Thing(made, place)
+        return made if isinstance(made, Thing) else Thing(made, self._account(account).place)
 
-    async def _account(self, account: UUID) -> Account:
-        async with transaction(self.desk.database) as connection:
-            return await tree.find(connection, account)
+    def _account(self, account: UUID) -> Account:
+        """One of those opened at first, as it stands in the tree."""
+        return next(one for one in self.accounts.values() if one.id == account)
 
     async def _person(self, where: str, role: Role, *, everything: bool = False) -> None:
         account = self.accounts[where]
@@ -223,10 +224,15 @@ _ROLES = (
 
 async def _number(world: World, account: UUID) -> str:
     number = f"0507{next(world._numbers):08}"
-    await world.desk.number(account, number, treatment=Treatment(label="g"), callback=SHOP_TEXT)
+    return await world.desk.number(account, number, treatment=Treatment(label="g"))
+
+
+async def _ruled(world: World, account: UUID) -> str:
+    """A number with the rule RULE."""
+    number = await _number(world, account)
     rule = Rule(name=RULE, condition=Condition(weekdays=(7,)), treatment=Treatment(announcement="ko/closed"))
     async with transaction(world.desk.database) as connection:
-        await book.add_rule(connection, PhoneNumber(number), rule, Against(world.desk.clock.now()))
+        await book.add_rule(connection, LOCAL_OPERATOR, PhoneNumber(number), rule, Against(world.desk.clock.now()))
     return number
 
 
@@ -288,7 +294,7 @@ async def _live_call(world: World, account: UUID) -> str:
 
 
 async def _message(world: World, account: UUID) -> str:
-    number = await _number(world, account)
+    number = await world.desk.number(account, f"0507{next(world._numbers):08}", callback=SHOP_TEXT)
     return str((await world.desk.messaged(account, number)).id)
 
 
@@ -308,7 +314,7 @@ async def _signed_in(world: World, account: UUID) -> str:
 
 
 async def _key(world: World, account: UUID) -> str:
-    place = (await world._account(account)).place
+    place = world._account(account).place
     owner = Actor(who="test", place=place, role=MANAGERS[place.kind])
     async with transaction(world.desk.database) as connection:
         now = world.desk.clock.now()
@@ -350,13 +356,13 @@ async def _application(world: World, account: UUID) -> Thing:
     async with transaction(world.desk.database) as connection:
         made = await signup.apply(connection, LOCAL_OPERATOR, wanted, now)
         await signup.attach(connection, LOCAL_OPERATOR, made.id, kind, digest_of(PDF), "upload", now)
-    place = (await world._account(account)).place
+    place = world._account(account).place
     return Thing(str(made.id), place, {"sha256": digest_of(PDF)})
 
 
 async def _sibling(world: World, account: UUID) -> Thing:
     """An account beside it, with nothing in it."""
-    parent = (await world._account(account)).parent
+    parent = world._account(account).parent
     assert parent is not None
     made = await world.desk.account(world.unused(), parent=parent)
     return Thing(str(made.id), made.place)
@@ -371,15 +377,17 @@ async def _prompt(world: World, account: UUID) -> str:
     shelf = Shelf(account, world.unused(), desk.equipment.sounds, desk.clock.now())
     spoken = Spoken(text="안녕하세요", speech=await desk.equipment.speech())
     async with transaction(desk.database) as connection:
-        await library.speak(connection, shelf, spoken)
-        await library.speak(connection, shelf, spoken)
+        await library.speak(connection, LOCAL_OPERATOR, shelf, spoken)
+        await library.speak(connection, LOCAL_OPERATOR, shelf, spoken)
     return shelf.name
 
 
 async def _group(world: World, account: UUID) -> str:
     group = world.unused()
     async with transaction(world.desk.database) as connection:
-        await book.add_to_group(connection, account, group, [PhoneNumber("01023456789")])
+        await caller_groups.add(
+            connection, LOCAL_OPERATOR, account, group, [PhoneNumber("01023456789")], world.desk.clock.now()
+        )
     return group
 
 
@@ -389,10 +397,10 @@ async def _webhook(world: World, account: UUID) -> str:
     now = world.desk.clock.now()
     await world.desk.call(account)
     async with transaction(world.desk.database) as connection:
-        rules = webhooks.Rules(KEY, OPENED)
+        rules = Rules(KEY, OPENED)
         place = (await tree.find(connection, account)).place
         owner = Actor(who="test", place=place, role=MANAGERS[place.kind])
-        made, _ = await webhooks.add(connection, rules, owner, account, webhooks.Settings(url=SINK), now)
+        made, _ = await webhooks.add(connection, rules, owner, account, WebhookSettings(url=SINK), now)
     return str(made.id)
 
 
@@ -410,14 +418,16 @@ async def _trunk(world: World, _account: UUID) -> str:
     name = world.unused()
     trunk = Trunk(name=name, match=(world.address(),), contact="sip:192.0.2.1")
     async with transaction(world.desk.database) as connection:
-        await registry.add(connection, trunk)
+        await registry.add(connection, LOCAL_OPERATOR, trunk, world.desk.clock.now())
     return name
 
 
 async def _holiday(world: World, _account: UUID) -> str:
     day = world.day()
     async with transaction(world.desk.database) as connection:
-        await book.add_holiday(connection, date.fromisoformat(day), "holiday")
+        await holiday_calendar.add(
+            connection, LOCAL_OPERATOR, date.fromisoformat(day), "holiday", world.desk.clock.now()
+        )
     return day
 
 
@@ -433,6 +443,7 @@ _MAKERS: dict[str, Callable[[World, UUID], Awaitable[str | Thing]]] = {
     "operator": _account_itself,
     "sibling": _sibling,
     "number": _number,
+    "ruled number": _ruled,
     "suspended": _suspended,
     "ported out": _ported_out,
     "kept number": _kept_number,

@@ -10,6 +10,7 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.accounts.book import account_named, register_sender
+from engine.accounts.model import LOCAL_OPERATOR
 from engine.foundation.database import transaction
 from engine.foundation.phone_number import PhoneNumber
 from engine.numbers.model import NumberKind, ServiceNumber
@@ -22,8 +23,10 @@ TARGET = PhoneNumber("0298765432")
 async def open_shop(database: AsyncEngine, name: str = "shop") -> UUID:
     """Its account, with SENDER registered."""
     async with transaction(database) as connection:
-        account = await account_named(connection, name, datetime.now(UTC))
-        await register_sender(connection, account.id, SENDER, "contract of 2026-11-02")
+        account = await account_named(connection, LOCAL_OPERATOR, name, datetime.now(UTC))
+        await register_sender(
+            connection, LOCAL_OPERATOR, account.id, SENDER, "contract of 2026-11-02", datetime.now(UTC)
+        )
     return account.id
 
 

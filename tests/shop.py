@@ -7,6 +7,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.accounts.book import account_named, register_sender
+from engine.accounts.model import LOCAL_OPERATOR
 from engine.cdr import store as cdr_store
 from engine.cdr.model import CallRecord
 from engine.foundation.clock import SystemClock
@@ -21,10 +22,12 @@ async def open_shop(database: AsyncEngine, number: ServiceNumber | None = None) 
     """Puts `number` (or one that sends a message after calls) into service for an account; the number as kept."""
     number = number or number_with_text()
     async with transaction(database) as connection:
-        account = await account_named(connection, "다리꽃집", SystemClock().now())
+        now = SystemClock().now()
+        account = await account_named(connection, LOCAL_OPERATOR, "다리꽃집", now)
         number = msgspec.structs.replace(number, account_id=account.id)
         if number.sender:
-            await register_sender(connection, account.id, number.sender, "the shop's own telephone line")
+            evidence = "the shop's own telephone line"
+            await register_sender(connection, LOCAL_OPERATOR, account.id, number.sender, evidence, now)
         return await inventory.add(connection, number)
 
 

@@ -42,12 +42,13 @@ from engine.recordings.archive import Archive
 from engine.recordings.finished import keep_recording
 from engine.recordings.keys import MasterKey
 from engine.settings import PRODUCT_FILES
-from engine.webhooks.book import Rules as WebhookRules
 from engine.webhooks.egress import Egress
+from engine.webhooks.settings import Rules as WebhookRules
 from tests.api_desk import KEY, PLENTY, TERMS, ApiDesk
 from tests.call_records import arrival, record
 from tests.hand_clock import HandClock
 from tests.loopback import ANY_PORT
+from tests.overhearing import overhear
 from tests.sounds_left import leave, talk
 from tests.tones import tone
 
@@ -103,7 +104,9 @@ class TradeDesk(ApiDesk):
             settings.setdefault("sender", SENDER)
         async with transaction(self.database) as connection:
             if settings.get("sender"):
-                await register_sender(connection, account, SENDER, "its telephone bill")
+                await register_sender(
+                    connection, LOCAL_OPERATOR, account, SENDER, "its telephone bill", self.clock.now()
+                )
             wanted = msgspec.structs.replace(made, **settings)
             await life.put_into_service(connection, LOCAL_OPERATOR, wanted, self.clock.now())
         return made.number
@@ -172,6 +175,7 @@ async def trade_desk(
     )
     door = Door(database, clock, TERMS, known=PLENTY, strangers=PLENTY)
     app = make_api(all_routers(), door)
+    naming_commands = overhear(app)
     equip(app, equipment)
     egress = Egress(OPENED, timeout=5.0)
     tail = Tail(database, database.url.render_as_string(hide_password=False))
@@ -183,3 +187,4 @@ async def trade_desk(
         desk.straight = app if straight else None
         yield desk
     await speech.close()
+    assert naming_commands == []

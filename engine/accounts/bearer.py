@@ -29,6 +29,8 @@ async def again(connection: AsyncConnection, actor: Actor, now: datetime) -> Act
     kind, _, identifier = actor.who.partition(":")
     if kind == "key":
         found = await keys.again(connection, UUID(identifier), now, peer=actor.peer)
+    elif actor.session is not None:
+        found = await sessions.again(connection, actor.session, now, peer=actor.peer)
     elif kind == "user":
         known = await store_users.credentials(connection, UUID(identifier))
         if known is None or known.account_closed or known.user.status is not UserStatus.ACTIVE:

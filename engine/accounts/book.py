@@ -1,6 +1,7 @@
 """The book of accounts: finds and opens them, and registers their sender numbers.
 
-Each deed works in the caller's transaction (`engine.foundation.database.transaction`), so that several hold together.
+Each deed works in the caller's transaction (`engine.foundation.database.transaction`), so that several hold together,
+and writes there what it changed; whether the actor may do it, the door has asked.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine.accounts import store
-from engine.accounts.model import OPERATOR_ID, Account
-from engine.accounts.tree import checked_name, find
+from engine.accounts.model import OPERATOR_ID, Account, Actor, Deed
+from engine.accounts.told import Thing, tell, write_down
+from engine.accounts.tree import checked_name, find, told_of
+from engine.audit.model import PERSONAL
 from engine.foundation.errors import Conflict, Invalid, NotAllowed, NotFound
 from engine.foundation.ids import new_id
 from engine.foundation.phone_number import NumberClass, PhoneNumber, classify, written
@@ -30,7 +33,7 @@ _MAY_SEND = (
 )
 
 
-async def account_named(connection: AsyncConnection, name: str, now: datetime) -> Account:
+async def account_named(connection: AsyncConnection, actor: Actor, name: str, now: datetime) -> Account:
     """The account of that name, opened `now` as a shop directly under the operator when there was none.
 
     Raises Invalid for a name that cannot be one, Conflict for one that several accounts have.
@@ -38,8 +41,11 @@ async def account_named(connection: AsyncConnection, name: str, now: datetime) -
     name = checked_name(name)
     found = await store.accounts_by_name(connection, name)
     if not found:
-        await store.insert_account(connection, new_id(now), name)
+        opened = await store.insert_account(connection, new_id(now), name)
         found = await store.accounts_by_name(connection, name)
+        if opened:
+            made = _only(found, name)
+            await tell(connection, actor, Deed.OPEN_ACCOUNTS, made.id, now, after=told_of(made))
     return _only(found, name)
 
 
@@ -83,7 +89,9 @@ def _ends_with(account: Account, everybody: Mapping[UUID, Account], names: tuple
     return tuple(way[-len(names) :]) == names
 
 
-async def register_sender(connection: AsyncConnection, account: UUID, number: PhoneNumber, evidence: str) -> None:
+async def register_sender(
+    connection: AsyncConnection, actor: Actor, account: UUID, number: PhoneNumber, evidence: str, now: datetime
+) -> None:
     """Registers a number that messages of `account` may come from, with the proof that it may use it.
 
     A number registered before stays as it is. Raises Invalid or NotAllowed when it cannot be a sender.
@@ -91,7 +99,11 @@ async def register_sender(connection: AsyncConnection, account: UUID, number: Ph
     check_sender(number)
     if not evidence.strip() or len(evidence) > _LONGEST_EVIDENCE or "\0" in evidence:
         raise Invalid(f"evidence: say in 1 to {_LONGEST_EVIDENCE} characters how the account may use the sender number")
-    await store.insert_sender(connection, account, number, evidence.strip())
+    if await store.insert_sender(connection, account, number, evidence.strip()):
+        told = {"evidence": evidence.strip(), PERSONAL: {"number": number}}
+        await write_down(
+            connection, actor, Deed.CHANGE_MESSAGES, Thing("sender", account, account), after=told, now=now
+        )
 
 
 async def senders(connection: AsyncConnection, account: UUID) -> list[tuple[PhoneNumber, str]]:

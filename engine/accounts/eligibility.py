@@ -63,7 +63,7 @@ def _trade(code: str | None, day: date) -> _Answer:
         )
     return (
         True,
-        f"업종 {code} {listed.korean}: 지정 업종입니다 ({SECTIONS[listed.section]})",
+        f"업종 {code} {listed.korean or '(목록에 이름 없음)'}: 지정 업종입니다 ({SECTIONS[listed.section]})",
         f"trade {code} is one of the {len(TRADES)} listed trades",
     )
 

@@ -33,13 +33,18 @@ class Module(Enum):
     """A function that is switched on or off for an account, and with it for all under it."""
 
     CALLS = "calls"
+    """Off: callers hear that the number is not in service, and no call is placed from it."""
     RECORDING = "recording"
+    """Talks are recorded. What callers leave on a voicemail is no recording of a talk."""
     LISTENING = "listening"
     CALLBACK = "callback"
+    """Messages after calls: the number's own, those that callers ask for and those that they are promised."""
     STORE_MESSAGE = "store message"
+    """The notice that the shop's information comes by message, and the message after such a number's calls."""
     API = "api"
     WEBHOOKS = "webhooks"
     STATISTICS = "statistics"
+    """There are none yet: the switch is kept, and changes nothing until there are."""
     MOBILE_TARGETS = "mobile targets"
     """Calls may be forwarded to mobile telephones, not to landlines only (C22)."""
 
@@ -191,6 +196,8 @@ class Actor(msgspec.Struct, frozen=True, kw_only=True):
     """Why they look. An auditor is refused without; a door fills it in."""
     peer: str = ""
     """Where they come from, for the audit: an address, or empty."""
+    session: UUID | None = None
+    """In which they signed in: with its end they are out. None: a key, or the machine's operator."""
 
 
 LOCAL_OPERATOR = Actor(who="operator of this machine", place=OPERATOR_PLACE, role=Role.OPERATOR)
@@ -264,11 +271,16 @@ class Application(msgspec.Struct, frozen=True, kw_only=True):
     trade: str | None = None
     yearly_revenue: int | None = None
     documents: tuple[Document, ...] = ()
-    status: Literal["applied", "approved", "rejected"] = "applied"
+    status: Literal["applied", "approved", "rejected", "settled"] = "applied"
+    """Settled: another one of the same company was approved."""
     decided_by: str | None = None
     reason: str | None = None
-    """Why it was approved or rejected."""
+    """Why it was decided so."""
     account: UUID | None = None
     """The account opened for it."""
+    settled_by: UUID | None = None
+    """The application that was approved instead."""
+    beside: int = 0
+    """How many others of the same company wait for an account under the same parent."""
     applied_at: datetime
     decided_at: datetime | None = None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
+from types import MappingProxyType
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -13,16 +15,22 @@ from engine.accounts.permissions import check
 from engine.accounts.permissions import check_on as check_on
 from engine.accounts.told import tell
 from engine.accounts.tree import find
-from engine.foundation.errors import Conflict, Invalid
+from engine.foundation.errors import Conflict
 
-
-def module_named(name: str) -> Module:
-    """The function of that name. Raises Invalid."""
-    try:
-        return Module(name.strip().lower().replace("-", " "))
-    except ValueError:
-        known = ", ".join(module.value for module in Module)
-        raise Invalid(f"module: {name[:40]!r} is no function; choose one of {known}") from None
+MEANINGS: Mapping[Module, str] = MappingProxyType(
+    {
+        Module.CALLS: "calls are put through; off: callers hear that the number is not in service",
+        Module.RECORDING: "talks are recorded, where a number is set to it",
+        Module.LISTENING: "live calls are listened to",
+        Module.CALLBACK: "messages after calls: offered, promised and sent",
+        Module.STORE_MESSAGE: "the notice that the shop's information comes by message, and that message",
+        Module.API: "API keys",
+        Module.WEBHOOKS: "webhooks",
+        Module.STATISTICS: "nothing yet: kept for the figures to come",
+        Module.MOBILE_TARGETS: "calls ring mobile telephones; off: they are passed over",
+    }
+)
+"""What each is there for, in a few words. A switch holds from the next call on."""
 
 
 async def switch(

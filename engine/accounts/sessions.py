@@ -117,17 +117,19 @@ async def open_session(
         id=new_id(now), user_id=user.id, peer=peer, created_at=now, used_at=now, until=now + terms.longest
     )
     await store.insert(connection, session, hash_of(token), terms.idle)
-    return SignedIn(token=token, session=session, user=user, actor=user.actor(peer))
+    actor = msgspec.structs.replace(user.actor(peer), session=session.id)
+    return SignedIn(token=token, session=session, user=user, actor=actor)
 
 
 async def actor_of(connection: AsyncConnection, token: str, now: datetime, *, peer: str = "") -> Actor:
     """Who signed in with that token, as they are now. Raises NotAllowed, Expired when its time is over."""
     known = await store.by_hash(connection, hash_of(token)) if is_session_token(token) else None
-    _check_open(known, now)
-    assert known is not None  # noqa: S101 - checked
-    if known.used_at <= now - _NOTED_EVERY:
-        await store.touch(connection, known.id, now, now - _NOTED_EVERY)
-    return msgspec.structs.replace(known.actor, peer=peer)
+    return await _used(connection, known, now, peer)
+
+
+async def again(connection: AsyncConnection, session: UUID, now: datetime, *, peer: str = "") -> Actor:
+    """Who signed in with a session that goes on being used, as they are now. Raises as `actor_of`."""
+    return await _used(connection, await store.by_id(connection, session), now, peer)
 
 
 async def sessions_of(connection: AsyncConnection, actor: Actor, user: UUID, now: datetime) -> list[Session]:
@@ -264,6 +266,14 @@ async def _refused(
         now=now,
     )
     return _Verdict(refused=told or NotAllowed(_WRONG))
+
+
+async def _used(connection: AsyncConnection, known: KnownSession | None, now: datetime, peer: str) -> Actor:
+    _check_open(known, now)
+    assert known is not None  # noqa: S101 - checked
+    if known.used_at <= now - _NOTED_EVERY:
+        await store.touch(connection, known.id, now, now - _NOTED_EVERY)
+    return msgspec.structs.replace(known.actor, peer=peer)
 
 
 def _check_open(known: KnownSession | None, now: datetime) -> None:

@@ -1,11 +1,14 @@
 """Sign-up: somebody applies with documents, the operator reviews, approval opens the account.
 
-Applied → approved or rejected, with a reason, once. The files are kept by the door under their hashes.
+Applied → approved, rejected or settled, with a reason, once. Nobody knows who a stranger is: any number of strangers
+may apply for one company, so that none keeps the company itself out, and approving one settles the others. The files
+are kept by the door under their hashes.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -54,7 +57,8 @@ async def apply(
 ) -> Application:
     """Hands in an application; `actor` None: a stranger does, for an account directly under the operator.
 
-    Raises NotFound, NotAllowed, Invalid, or Conflict when one of the same company waits there already.
+    Raises NotFound, NotAllowed, Invalid, or Conflict when somebody signed in has handed in the same company already
+    and it waits; what strangers hand in is in nobody's way.
     """
     above = await kept_open(connection, wanted.parent if actor else OPERATOR_ID)
     if actor:
@@ -76,6 +80,7 @@ async def apply(
     )
     if not await store_signup.insert(connection, application):
         raise Conflict("registration_number: an application of this company waits already; wait for its review")
+    peer = actor.peer if actor else peer
     await _write(connection, application, "apply", now, peer, after={"company": application.company})
     return application
 
@@ -147,7 +152,8 @@ def judged(application: Application, now: datetime) -> Eligibility:
 async def approve(
     connection: AsyncConnection, actor: Actor, application: UUID, reason: str, now: datetime, *, name: str | None = None
 ) -> tuple[Application, Account]:
-    """Opens the account, under `name` (None: the company's), with the trade and revenue that were handed in.
+    """Opens the account, under `name` (None: the company's), with the trade and revenue that were handed in. Whatever
+    else waits for the same company is settled by it.
 
     Raises NotFound, NotAllowed, Invalid, or Conflict: decided already, no business registration among the documents,
     or the name is taken.
@@ -165,7 +171,9 @@ async def approve(
         yearly_revenue=found.yearly_revenue,
         evidence=_evidence(found),
     )
-    return await _decided(connection, actor, found, "approved", reason, account.id, now), account
+    why = f"application {found.id} of the same company was approved"
+    settled = await store_signup.settle(connection, found.id, by=actor.who, reason=why, now=now)
+    return await _decided(connection, actor, found, "approved", reason, account.id, now, settled=settled), account
 
 
 async def reject(
@@ -218,10 +226,13 @@ async def _decided(
     reason: str,
     account: UUID | None,
     now: datetime,
+    *,
+    settled: Sequence[UUID] = (),
 ) -> Application:
     if not await store_signup.decide(connection, found.id, status, account, by=actor.who, reason=reason, now=now):
         raise Conflict(f"application {found.id}: somebody else decided it meanwhile; look again")
-    before, after = {"status": found.status}, {"status": status, "reason": reason, "account": account}
+    before = {"status": found.status}
+    after = {"status": status, "reason": reason, "account": account} | ({"settled": settled} if settled else {})
     await tell(
         connection,
         actor,

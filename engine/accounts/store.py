@@ -90,10 +90,10 @@ async def accounts_by_name(connection: AsyncConnection, name: str) -> list[Accou
     return [_account(row) for row in await connection.execute(_BY_NAME, {"name": name})]
 
 
-async def insert_account(connection: AsyncConnection, identifier: UUID, name: str) -> None:
-    """A shop directly under the operator; leaves the one of that name as it is, even one that another transaction is
-    making."""
-    await connection.execute(_INSERT, {"id": identifier, "name": name})
+async def insert_account(connection: AsyncConnection, identifier: UUID, name: str) -> bool:
+    """A shop directly under the operator; False: there is one of that name, even one that another transaction has just
+    made, and it stays as it is."""
+    return bool((await connection.execute(_INSERT, {"id": identifier, "name": name})).rowcount)
 
 
 async def all_accounts(connection: AsyncConnection) -> list[Account]:
@@ -204,9 +204,10 @@ async def switch(connection: AsyncConnection, identifier: UUID, module: Module, 
     return (await connection.execute(_SWITCH, values)).one_or_none() is not None
 
 
-async def insert_sender(connection: AsyncConnection, account: UUID, number: PhoneNumber, evidence: str) -> None:
-    """Leaves a registration that is there as it is: its evidence is the first one."""
-    await connection.execute(_INSERT_SENDER, {"account": account, "number": number, "evidence": evidence})
+async def insert_sender(connection: AsyncConnection, account: UUID, number: PhoneNumber, evidence: str) -> bool:
+    """False: it is registered, and that stays as it is: its evidence is the first one."""
+    values = {"account": account, "number": number, "evidence": evidence}
+    return bool((await connection.execute(_INSERT_SENDER, values)).rowcount)
 
 
 async def senders_of(connection: AsyncConnection, account: UUID) -> list[tuple[PhoneNumber, str]]:

@@ -20,12 +20,13 @@ _INSERT = text("""
 """)
 _OPEN = "ended_at IS NULL AND expires_at > :now AND used_at + make_interval(secs => idle_seconds) > :now"
 # The names below are our own field names; values are always parameters.
-_BY_HASH = text("""
+_KNOWN = """
     SELECT s.id, s.user_id, s.used_at, s.idle_seconds, s.expires_at, s.ended_at, u.status AS user_status,
            u.account_id, u.role, u.allowed::text AS allowed, a.path, a.kind, a.status AS account_status
     FROM sessions s JOIN users u ON u.id = s.user_id JOIN accounts a ON a.id = u.account_id
-    WHERE s.hash = :hash
-""")
+"""
+_BY_HASH = text(f"{_KNOWN} WHERE s.hash = :hash")
+_BY_ID = text(f"{_KNOWN} WHERE s.id = :id")
 _TOUCH = text("""
     UPDATE sessions SET used_at = :now
     WHERE id = (SELECT id FROM sessions WHERE id = :id AND used_at < :stale FOR UPDATE SKIP LOCKED)
@@ -89,6 +90,11 @@ async def insert(connection: AsyncConnection, session: Session, token: bytes, id
 
 async def by_hash(connection: AsyncConnection, token: bytes) -> KnownSession | None:
     row = (await connection.execute(_BY_HASH, {"hash": token})).one_or_none()
+    return _known(row) if row else None
+
+
+async def by_id(connection: AsyncConnection, session: UUID) -> KnownSession | None:
+    row = (await connection.execute(_BY_ID, {"id": session})).one_or_none()
     return _known(row) if row else None
 
 
@@ -160,7 +166,13 @@ async def drop_old_attempts(connection: AsyncConnection, before: datetime) -> in
 
 
 def _known(row: Row[Any]) -> KnownSession:
-    actor = Actor(who=f"user:{row.user_id}", place=place_of(row), role=Role(row.role), allowed=deeds_of(row.allowed))
+    actor = Actor(
+        who=f"user:{row.user_id}",
+        place=place_of(row),
+        role=Role(row.role),
+        allowed=deeds_of(row.allowed),
+        session=row.id,
+    )
     return KnownSession(
         id=row.id,
         user_id=row.user_id,

@@ -14,14 +14,18 @@ from engine.accounts.model import AccountKind, Application, Document
 
 _FIELDS = """
     a.id, a.by, a.parent_id, a.kind, a.company, a.registration_number, a.contact_name, a.contact, a.trade,
-    a.yearly_revenue, a.documents, a.status, a.applied_at, a.decided_at, a.decided_by, a.reason, a.account_id
+    a.yearly_revenue, a.documents, a.status, a.applied_at, a.decided_at, a.decided_by, a.reason, a.account_id,
+    a.settled_by,
+    (SELECT count(*) FROM applications o
+     WHERE o.parent_id = a.parent_id AND o.registration_number = a.registration_number
+       AND o.status = 'applied' AND o.id <> a.id) AS beside
 """
 _INSERT = text("""
     INSERT INTO applications (id, by, parent_id, kind, company, registration_number, contact_name, contact, trade,
                               yearly_revenue, documents, applied_at)
     VALUES (:id, :by, :parent, :kind, :company, :registration_number, :contact_name, :contact, :trade,
             :yearly_revenue, CAST(:documents AS jsonb), :applied_at)
-    ON CONFLICT (parent_id, registration_number) WHERE status = 'applied' DO NOTHING
+    ON CONFLICT (parent_id, registration_number) WHERE status = 'applied' AND by <> 'applicant' DO NOTHING
     RETURNING id
 """)
 _BY_ID = text(f"SELECT {_FIELDS} FROM applications a WHERE a.id = :id")  # noqa: S608
@@ -40,11 +44,24 @@ _DECIDE = text("""
     SET status = :status, decided_at = :now, decided_by = :by, reason = :reason, account_id = :account
     WHERE id = :id AND status = 'applied' RETURNING id
 """)
-_LOCK = text("SELECT FROM applications WHERE id = :id FOR UPDATE")
+_SETTLE = text("""
+    UPDATE applications AS one
+    SET status = 'settled', settled_by = chosen.id, decided_at = :now, decided_by = :by, reason = :reason
+    FROM applications AS chosen
+    WHERE chosen.id = :chosen AND one.id <> chosen.id AND one.parent_id = chosen.parent_id
+      AND one.registration_number = chosen.registration_number AND one.status = 'applied'
+    RETURNING one.id
+""")
+# All that wait for the company, in one order: two who approve different ones wait for each other.
+_LOCK = text("""
+    SELECT FROM applications AS one JOIN applications AS asked USING (parent_id, registration_number)
+    WHERE asked.id = :id AND (one.status = 'applied' OR one.id = asked.id)
+    ORDER BY one.id FOR UPDATE OF one
+""")
 
 
 async def insert(connection: AsyncConnection, application: Application) -> bool:
-    """False when one of the same company waits there already."""
+    """False when one of the same company waits there already that somebody signed in has handed in, as this one."""
     values = {
         "id": application.id,
         "by": application.by,
@@ -68,7 +85,7 @@ async def by_id(connection: AsyncConnection, identifier: UUID) -> Application | 
 
 
 async def lock(connection: AsyncConnection, identifier: UUID) -> None:
-    """Nobody else decides it before this transaction ends."""
+    """Nobody else decides it, or another of its company, before this transaction ends."""
     await connection.execute(_LOCK, {"id": identifier})
 
 
@@ -101,6 +118,12 @@ async def decide(
     return (await connection.execute(_DECIDE, values)).one_or_none() is not None
 
 
+async def settle(connection: AsyncConnection, chosen: UUID, *, by: str, reason: str, now: datetime) -> list[UUID]:
+    """Ends the others that wait for the same company under the same parent, because `chosen` is approved; which."""
+    values = {"chosen": chosen, "by": by, "reason": reason, "now": now}
+    return sorted(row.id for row in await connection.execute(_SETTLE, values))
+
+
 def _application(row: Row[Any]) -> Application:
     return Application(
         id=row.id,
@@ -118,6 +141,8 @@ def _application(row: Row[Any]) -> Application:
         decided_by=row.decided_by,
         reason=row.reason,
         account=row.account_id,
+        settled_by=row.settled_by,
+        beside=row.beside,
         applied_at=row.applied_at,
         decided_at=row.decided_at,
     )

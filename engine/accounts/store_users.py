@@ -40,6 +40,9 @@ _ANYBODY = text("""
     SELECT EXISTS (SELECT FROM users WHERE account_id = :account AND status <> 'removed'
                    AND (CAST(:but AS uuid) IS NULL OR id <> :but))
 """)
+_MANAGES = text("""
+    SELECT EXISTS (SELECT FROM users WHERE account_id = :account AND status = 'active' AND role = :role AND id <> :but)
+""")
 _CHANGE = text("""
     UPDATE users SET name = :name, role = :role, allowed = CAST(CAST(:allowed AS text) AS jsonb) WHERE id = :id
 """)
@@ -158,6 +161,11 @@ async def ever_used(connection: AsyncConnection, account: UUID) -> bool:
 async def anybody(connection: AsyncConnection, account: UUID, *, but: UUID | None) -> bool:
     """Whether the account has users, invited ones too, beside `but`."""
     return bool(await connection.scalar(_ANYBODY, {"account": account, "but": but}))
+
+
+async def managed(connection: AsyncConnection, account: UUID, role: Role, *, but: UUID) -> bool:
+    """Whether somebody beside `but` signs in with that role in the account."""
+    return bool(await connection.scalar(_MANAGES, {"account": account, "role": role.value, "but": but}))
 
 
 async def change(connection: AsyncConnection, user: User) -> None:

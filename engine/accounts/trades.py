@@ -18,7 +18,8 @@ class Trade(NamedTuple):
 
     code: str
     """Five digits."""
-    korean: str
+    korean: str | None
+    """As the service's list names it; None: the list has the code alone."""
     section: str
     """The letter of the section."""
 
@@ -84,7 +85,7 @@ _LISTED = (
     Trade("56199", "간이음식 포장 판매 전문점", "I"),
     Trade("56221", "커피 전문점", "I"),
     Trade("56229", "기타 비알코올 음료점업", "I"),
-    Trade("95391", "의복 및 기타 가정용 직물제품 수리업", "S"),
+    Trade("95391", None, "S"),
     Trade("95392", "가죽, 가방 및 신발 수리업", "S"),
     Trade("96111", "이용업", "S"),
     Trade("96112", "두발 미용업", "S"),

@@ -123,7 +123,7 @@ async def open_account(
     if not await store.open_account(connection, wanted, now):
         raise Conflict(f"name: {wanted.name!r} is another account's directly under {above.name}; choose another name")
     made = await find(connection, wanted.id)
-    await tell(connection, actor, Deed.OPEN_ACCOUNTS, made.id, now, after=_shown(made))
+    await tell(connection, actor, Deed.OPEN_ACCOUNTS, made.id, now, after=told_of(made))
     return made
 
 
@@ -250,7 +250,7 @@ async def _changeable(connection: AsyncConnection, actor: Actor, deed: Deed, acc
 async def _changed(connection: AsyncConnection, actor: Actor, deed: Deed, before: Account, now: datetime) -> Account:
     """The account as it is now; what changed is told."""
     after = await find(connection, before.id)
-    old, new = _shown(before), _shown(after)
+    old, new = told_of(before), told_of(after)
     differing = [field for field in new if old[field] != new[field]]
     if differing:
         await tell(
@@ -265,6 +265,7 @@ async def _changed(connection: AsyncConnection, actor: Actor, deed: Deed, before
     return after
 
 
-def _shown(account: Account) -> dict[str, object]:
+def told_of(account: Account) -> dict[str, object]:
+    """What is written down of an account that is opened or changed."""
     values: dict[str, object] = msgspec.to_builtins(account)
     return {field: value for field, value in values.items() if field not in ("id", "modules")}

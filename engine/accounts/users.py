@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine.accounts import attempts, store_sessions, tree
 from engine.accounts import store_users as store
-from engine.accounts.model import LOCAL_OPERATOR, Actor, Deed, Place, Role
+from engine.accounts.model import LOCAL_OPERATOR, MANAGERS, Actor, Deed, Place, Role
 from engine.accounts.permissions import check, check_giving, may, reach
 from engine.accounts.tokens import hash_of, new_token
 from engine.accounts.told import tell
@@ -91,6 +91,8 @@ async def change(connection: AsyncConnection, actor: Actor, user: UUID, wanted: 
         allowed = frozenset()
     if (role, allowed) != (before.role, before.allowed):
         _check_not_oneself(actor, before)
+        if role is not before.role:
+            await _check_another_manages(connection, actor, before)
         await _check_giving(connection, actor, before.place, role, _allowed(role, allowed), to=before)
     after = msgspec.structs.replace(before, name=name, role=role, allowed=allowed)
     if after != before:
@@ -103,6 +105,7 @@ async def lock(connection: AsyncConnection, actor: Actor, user: UUID, now: datet
     """Keeps somebody out until they are unlocked, and ends their sessions."""
     before = await _changeable(connection, actor, user)
     _check_not_oneself(actor, before)
+    await _check_another_manages(connection, actor, before)
     if not await store.move(connection, user, (UserStatus.INVITED, UserStatus.ACTIVE), UserStatus.LOCKED):
         raise Conflict(f"user {before.login}: they are {before.status.value} already")
     return await _left(connection, actor, before, UserStatus.LOCKED, now)
@@ -124,6 +127,7 @@ async def remove(connection: AsyncConnection, actor: Actor, user: UUID, now: dat
     """Takes somebody away for good; what they did stays written down, and the login is free."""
     before = await _changeable(connection, actor, user)
     _check_not_oneself(actor, before)
+    await _check_another_manages(connection, actor, before)
     every = (UserStatus.INVITED, UserStatus.ACTIVE, UserStatus.LOCKED)
     if not await store.move(connection, user, every, UserStatus.REMOVED):
         raise Conflict(f"user {before.login}: they are {before.status.value} already")
@@ -246,6 +250,24 @@ async def _first(connection: AsyncConnection, actor: Actor, account: UUID) -> bo
 def _check_not_oneself(actor: Actor, user: User) -> None:
     if actor.who == user.who:
         raise NotAllowed(f"user {user.login}: another manager has to do this; nobody does it to themselves")
+
+
+async def _check_another_manages(connection: AsyncConnection, actor: Actor, user: User) -> None:
+    """Raises Conflict when nobody would be left who manages the account, were `user` no manager of it any more.
+
+    Of two who take each other away at once the second is refused. Who does it from above the account answers for it.
+    """
+    manager = MANAGERS[user.place.kind]
+    if user.status is not UserStatus.ACTIVE or user.role is not manager or actor.place.account != user.place.account:
+        return
+    if _at_the_machine(actor):
+        return
+    await tree.alone_with(connection, user.place.account)
+    if not await store.managed(connection, user.place.account, manager, but=user.id):
+        raise Conflict(
+            f"user {user.login}: they are the last {manager.value} of their account who signs in; "
+            "make another one first"
+        )
 
 
 async def _give_token(connection: AsyncConnection, user: User, now: datetime) -> Token:

@@ -147,7 +147,7 @@ def accounts_router() -> APIRouter:
         async def read() -> AccountShown:
             return shown(await tree.seen(rows, actor, account))
 
-        await unchanged(rows, account, if_match, read)
+        await unchanged(rows, "account", account, if_match, read)
         await _change(rows, actor, account, change, now)
         return tagged(response, await read())
 

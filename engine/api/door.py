@@ -2,7 +2,8 @@
 
 In this order: who asks, whether they ask too often, what the request carries, whether it was answered before. The
 handler then parses nothing any more: it takes `ActorDep`, `Rows` and `Now`, does one deed and answers. What it does on
-`Rows` is one transaction, committed before the answer goes out and undone by any error.
+`Rows` is one transaction, committed before the answer goes out and undone by any error. What an auditor is answered is
+written down in it with their reason.
 """
 
 from __future__ import annotations
@@ -24,13 +25,14 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from engine.accounts.bearer import actor_of
-from engine.accounts.model import Actor
+from engine.accounts.model import Actor, Role
 from engine.accounts.sessions import SessionTerms
 from engine.accounts.tokens import Expired
 from engine.api import idempotency
 from engine.api.etag import same
 from engine.api.problems import Code, Refused, problem_of
 from engine.api.rate_limit import Rate, RateLimits, Taken
+from engine.api.reading import note_look
 from engine.api.takes import check_address, problems_of, takes_of, told_by, with_body
 from engine.foundation.clock import Clock
 from engine.foundation.database import transaction
@@ -106,22 +108,29 @@ class Door:
         if request.method == "POST" and key is not None and route.keeps_answers:
             who = visit.actor.who if visit.actor else f"peer:{visit.peer}"
             slot = idempotency.slot_of(who, key, told_by(request, body))
-            async with self._turns.turn(slot):
-                return await self._once(request, visit, slot, inner)
+            async with self._turns.turn(slot), visit:
+                response = await self._once(request, visit, slot, inner)
+                await self._note_look(request, visit, route, response)
+            return response
         async with visit:
             response = await inner(request)
+            await self._note_look(request, visit, route, response)
         return _not_modified(request, response)
 
     async def _once(self, request: Request, visit: Visit, slot: idempotency.Slot, inner: Handler) -> Response:
         """Does the deed and keeps its answer, in one transaction; or gives the answer that is kept."""
-        async with visit:
-            connection = await visit.rows()
-            kept = await idempotency.claim(connection, slot, visit.now)
-            if kept is not None:
-                return kept
-            response = await inner(request)
-            await idempotency.keep(connection, slot, response)
+        connection = await visit.rows()
+        kept = await idempotency.claim(connection, slot, visit.now)
+        if kept is not None:
+            return kept
+        response = await inner(request)
+        await idempotency.keep(connection, slot, response)
         return response
+
+    async def _note_look(self, request: Request, visit: Visit, route: DoorRoute, response: Response) -> None:
+        """Whoever may only look says why, and it is kept before the answer goes out."""
+        if visit.actor is not None and visit.actor.role is Role.AUDITOR and response.status_code < 400:
+            await note_look(await visit.rows(), visit.actor, request, route.path, visit.now)
 
     async def _known_actor(self, request: Request, visit: Visit) -> Actor:
         token = _bearer(request.headers.get("authorization"))

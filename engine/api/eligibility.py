@@ -24,7 +24,8 @@ class TradeShown(Shape):
     """A trade that may take the store-information message."""
 
     code: str
-    korean: str
+    korean: str | None
+    """null: the service's list has the code alone."""
     section: str
 
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 from fastapi import Depends, FastAPI, Request
 
+from engine.api.renderings import Renderings
 from engine.foundation.errors import Invalid, TryLater
 from engine.numbers.quarantine_terms import STANDARD_TERMS, QuarantineTerms
 from engine.prompts.speech.speech import Speech
 from engine.recordings.archive import Archive
-from engine.routing.book import Against
+from engine.routing.check import Against
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ class Equipment:
     """Who speaks texts, opened when first asked. Raises Invalid when there is nobody."""
     quarantine: QuarantineTerms = STANDARD_TERMS
     """How long released numbers of no range are kept back."""
+    renderings: Renderings = field(default_factory=Renderings)
 
     def against(self, now: datetime) -> Against:
         """What settings are checked against."""

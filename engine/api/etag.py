@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from hashlib import sha256
 from typing import Annotated, TypeVar
-from uuid import UUID
 
 from fastapi import Depends, Header, Response
 from pydantic import BaseModel
@@ -52,13 +51,20 @@ def same(tag: str, named: str) -> bool:
 
 
 async def unchanged(
-    connection: AsyncConnection, thing: UUID | str, if_match: str, read: Callable[[], Awaitable[Shown]]
+    connection: AsyncConnection,
+    kind: str,
+    identifier: object,
+    if_match: str,
+    read: Callable[[], Awaitable[Shown]],
+    *,
+    owner: object = "",
 ) -> Shown:
-    """What is changed, as it is now; no other edit through the API gets between this and the end of the transaction.
+    """What is changed, as it is now; no other edit, by whichever door, gets between this and the transaction's end.
 
+    `kind` is one of `store.KINDS`; `owner`: whose it is, where `identifier` alone does not tell one from another.
     Raises Refused (412) when it is not what If-Match names any more.
     """
-    await store.lock_thing(connection, str(thing))
+    await store.hold(connection, kind, str(identifier), str(owner))
     shown = await read()
     if not same(tag_of(shown), if_match):
         raise Refused(

@@ -15,9 +15,7 @@ from engine.api.door import ActorDep, Now, Rows, door_router
 from engine.api.owned import allowed_account
 from engine.api.pages import Page, PageOf
 from engine.api.wire import AccountInPath, Phone, PhoneIn, Shape, shown
-from engine.api.written_down import Thing, write_down
-from engine.audit.model import PERSONAL
-from engine.routing import book
+from engine.routing import caller_groups
 from engine.routing.entries import Member
 
 _MOST_AT_ONCE = 10_000
@@ -97,7 +95,7 @@ def groups_router() -> APIRouter:
 async def groups(account: AccountInPath, actor: ActorDep, rows: Rows) -> Groups:
     """An account's groups of callers."""
     await allowed_account(rows, actor, Deed.SEE_RULES, account)
-    counted = Counter(member.group for member in await book.group_members(rows, account))
+    counted = Counter(member.group for member in await caller_groups.listing(rows, account))
     return Groups(groups=tuple(Group(name=name, members=counted[name]) for name in sorted(counted)))
 
 
@@ -106,7 +104,9 @@ async def members(account: AccountInPath, group: GroupName, actor: ActorDep, row
     await allowed_account(rows, actor, Deed.SEE_RULES, account)
     after = page.after(str)
     found = [
-        member for member in await book.group_members(rows, account, group) if after is None or member.number > after[0]
+        member
+        for member in await caller_groups.listing(rows, account, group)
+        if after is None or member.number > after[0]
     ]
     return page.page(found, _caller, lambda member: (member.number,))
 
@@ -116,11 +116,9 @@ async def add_members(
 ) -> Moved:
     """Put callers into a group."""
     await allowed_account(rows, actor, Deed.CHANGE_RULES, account)
-    new = await book.add_to_group(rows, account, group, set(wanted.numbers), wanted.note)
-    thing = Thing("group of callers", account, group)
-    personal = {PERSONAL: {"added": sorted(wanted.numbers)}}
-    await write_down(rows, actor, Deed.CHANGE_RULES, thing, after=personal, now=now)
-    return Moved(callers=new)
+    return Moved(
+        callers=await caller_groups.add(rows, actor, account, group, set(wanted.numbers), now, note=wanted.note)
+    )
 
 
 async def remove_members(
@@ -128,11 +126,8 @@ async def remove_members(
 ) -> Moved:
     """Take callers out of a group."""
     await allowed_account(rows, actor, Deed.CHANGE_RULES, account)
-    gone = await book.remove_from_group(rows, account, group, None if wanted.numbers is None else set(wanted.numbers))
-    thing = Thing("group of callers", account, group)
-    personal = {PERSONAL: {"removed": sorted(wanted.numbers or ())}, "removed": gone}
-    await write_down(rows, actor, Deed.CHANGE_RULES, thing, before=personal, now=now)
-    return Moved(callers=gone)
+    numbers = None if wanted.numbers is None else set(wanted.numbers)
+    return Moved(callers=await caller_groups.remove(rows, actor, account, group, now, numbers))
 
 
 def _caller(member: Member) -> Caller:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import date
 from http import HTTPStatus
 from typing import Annotated
 from uuid import UUID
 
-import msgspec
 from annotated_types import MaxLen, MinLen
 from fastapi import APIRouter, Query, Response
 from pydantic import ConfigDict, Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from engine.accounts.model import OPERATOR_ID, OPERATOR_PLACE, Deed
+from engine.accounts.model import OPERATOR_PLACE, Deed
 from engine.accounts.permissions import check
 from engine.api.door import ActorDep, Now, Rows, door_router
 from engine.api.etag import IfMatch, tagged, unchanged
@@ -22,15 +20,14 @@ from engine.api.owned import allowed_account, allowed_number
 from engine.api.rules import Weekday
 from engine.api.treatments import Limits
 from engine.api.wire import AccountInPath, NumberInPath, Shape
-from engine.api.written_down import Thing, number_changed, write_down
-from engine.routing import book
+from engine.routing import account_settings, days_off, holiday_calendar
 from engine.routing import model as of
-from engine.routing.book import Owner
+from engine.routing.days_off import Owner
 
 _MOST = 1000
 _MOST_YEARS = 10
 
-Year = Annotated[int, Field(ge=book.FIRST_YEAR, le=book.LAST_YEAR, examples=[2026])]
+Year = Annotated[int, Field(ge=holiday_calendar.FIRST_YEAR, le=holiday_calendar.LAST_YEAR, examples=[2026])]
 
 
 class ClosedDay(Shape):
@@ -53,6 +50,9 @@ class ClosedDays(Shape):
     model_config = ConfigDict(json_schema_extra={"examples": [{"days": [{"weekday": 7, "weeks": [2, 4]}]}]})
 
     days: Annotated[tuple[ClosedDay, ...], MaxLen(_MOST)]
+
+    def as_said(self) -> list[of.ClosedDay]:
+        return [day.as_said() for day in self.days]
 
 
 class Holiday(Shape):
@@ -144,11 +144,10 @@ async def set_number_closed_days(
     response: Response,
 ) -> ClosedDays:
     """Give a number these days off and no others."""
-    owner = await allowed_number(rows, actor, Deed.CHANGE_RULES, number)
-    before, after = await _set_closed_days(rows, number, wanted, if_match)
-    plain = {"before": {"closed_days": _plain(before)}, "after": {"closed_days": _plain(after)}}
-    await number_changed(rows, actor, Deed.CHANGE_RULES, owner, **plain, now=now)
-    return tagged(response, after)
+    await allowed_number(rows, actor, Deed.CHANGE_RULES, number)
+    await unchanged(rows, "closed days of number", number, if_match, lambda: _closed_days(rows, number))
+    await days_off.replace(rows, actor, number, wanted.as_said(), now)
+    return tagged(response, await _closed_days(rows, number))
 
 
 async def account_closed_days(account: AccountInPath, actor: ActorDep, rows: Rows, response: Response) -> ClosedDays:
@@ -168,11 +167,9 @@ async def set_account_closed_days(
 ) -> ClosedDays:
     """Give an account these days off and no others."""
     await allowed_account(rows, actor, Deed.CHANGE_RULES, account)
-    before, after = await _set_closed_days(rows, account, wanted, if_match)
-    thing = Thing("closed days", account, account)
-    plain = {"before": {"days": _plain(before)}, "after": {"days": _plain(after)}}
-    await write_down(rows, actor, Deed.CHANGE_RULES, thing, **plain, now=now)
-    return tagged(response, after)
+    await unchanged(rows, "closed days of account", account, if_match, lambda: _closed_days(rows, account))
+    await days_off.replace(rows, actor, account, wanted.as_said(), now)
+    return tagged(response, await _closed_days(rows, account))
 
 
 async def call_settings(account: AccountInPath, actor: ActorDep, rows: Rows, response: Response) -> CallSettings:
@@ -192,13 +189,9 @@ async def set_call_settings(
 ) -> CallSettings:
     """Set an account's time zone and limits."""
     await allowed_account(rows, actor, Deed.CHANGE_ACCOUNTS, account)
-    thing = Thing("call settings", account, account)
-    before = await unchanged(rows, f"call settings {account}", if_match, lambda: _call_settings(rows, account))
-    await book.set_account(rows, account, zone=wanted.zone, limits=wanted.limits.as_said())
-    after = await _call_settings(rows, account)
-    plain = {"before": before.model_dump(mode="json"), "after": after.model_dump(mode="json")}
-    await write_down(rows, actor, Deed.CHANGE_ACCOUNTS, thing, **plain, now=now)
-    return tagged(response, after)
+    await unchanged(rows, "call settings", account, if_match, lambda: _call_settings(rows, account))
+    await account_settings.change(rows, actor, account, now, zone=wanted.zone, limits=wanted.limits.as_said())
+    return tagged(response, await _call_settings(rows, account))
 
 
 async def holidays(
@@ -207,59 +200,32 @@ async def holidays(
     year: Annotated[Year | None, Query(description="Of this year only.")] = None,
 ) -> Holidays:
     """Public holidays."""
-    return Holidays.model_validate({"holidays": await book.holidays(rows, year)})
+    return Holidays.model_validate({"holidays": await holiday_calendar.listing(rows, year)})
 
 
 async def add_holiday(wanted: NewHoliday, actor: ActorDep, rows: Rows, now: Now) -> Holiday:
     """Enter a temporary public holiday."""
     check(actor, Deed.CHANGE_RULES, OPERATOR_PLACE, what="holidays")
-    await book.add_holiday(rows, wanted.day, wanted.name)
-    thing = Thing("holiday", OPERATOR_ID, wanted.day)
-    await write_down(rows, actor, Deed.CHANGE_RULES, thing, after={"name": wanted.name}, now=now)
+    await holiday_calendar.add(rows, actor, wanted.day, wanted.name, now)
     return Holiday(day=wanted.day, name=wanted.name.strip(), source="temporary")
 
 
 async def seed_holidays(wanted: CalendarYears, actor: ActorDep, rows: Rows, now: Now) -> HolidaysTaken:
     """Take Korea's public holidays, substitute days among them, from the calendar; temporary ones stay."""
     check(actor, Deed.CHANGE_RULES, OPERATOR_PLACE, what="holidays")
-    years = sorted(set(wanted.years))
-    new, gone = await book.seed_holidays(rows, years)
-    thing = Thing("holiday", OPERATOR_ID, "calendar")
-    await write_down(rows, actor, Deed.CHANGE_RULES, thing, after={"years": years, "new": new, "gone": gone}, now=now)
+    new, gone = await holiday_calendar.seed(rows, actor, sorted(set(wanted.years)), now)
     return HolidaysTaken(new=new, gone=gone)
 
 
 async def remove_holiday(day: date, actor: ActorDep, rows: Rows, now: Now) -> None:
     """Remove a public holiday."""
     check(actor, Deed.CHANGE_RULES, OPERATOR_PLACE, what="holidays")
-    await book.remove_holiday(rows, day)
-    thing = Thing("holiday", OPERATOR_ID, day)
-    await write_down(rows, actor, Deed.CHANGE_RULES, thing, now=now)
+    await holiday_calendar.remove(rows, actor, day, now)
 
 
 async def _closed_days(rows: AsyncConnection, of_: Owner) -> ClosedDays:
-    return ClosedDays.model_validate({"days": await book.closed_days(rows, of_)})
-
-
-async def _set_closed_days(
-    rows: AsyncConnection, of_: Owner, wanted: ClosedDays, if_match: str
-) -> tuple[ClosedDays, ClosedDays]:
-    """The days off before and after."""
-    before = await unchanged(rows, f"closed days {of_}", if_match, lambda: _closed_days(rows, of_))
-    old, new = ({day.as_said() for day in days.days} for days in (before, wanted))
-    await book.open_again(rows, of_, _sorted(old - new))
-    await book.close(rows, of_, _sorted(new - old))
-    return before, await _closed_days(rows, of_)
-
-
-def _sorted(days: Iterable[of.ClosedDay]) -> list[of.ClosedDay]:
-    """In one order, so that two at once wait for each other instead of blocking each other."""
-    return sorted(days, key=msgspec.json.encode)
+    return ClosedDays.model_validate({"days": await days_off.listing(rows, of_)})
 
 
 async def _call_settings(rows: AsyncConnection, account: UUID) -> CallSettings:
-    return CallSettings.model_validate(await book.account_routing(rows, account))
-
-
-def _plain(days: ClosedDays) -> object:
-    return days.model_dump(mode="json")["days"]
+    return CallSettings.model_validate(await account_settings.find(rows, account))

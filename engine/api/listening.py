@@ -11,6 +11,7 @@ import aiohttp
 from fastapi import APIRouter, Response, WebSocket, WebSocketDisconnect
 from fastapi.responses import FileResponse
 
+from engine.api.mends import at_this_door
 from engine.api.problems import problem
 from engine.calls.control_all import Sockets, whose_ticket
 from engine.calls.listening_client import listening_line
@@ -67,7 +68,7 @@ def listening_router(engines: Sockets) -> APIRouter:
         except WebSocketDisconnect:
             return
         except DariError as error:
-            await _refuse(browser, str(error))
+            await _refuse(browser, at_this_door(str(error)))
 
     return router
 

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from engine.accounts import grants
 from engine.accounts.model import OPERATOR_PLACE, Actor, Deed
 from engine.accounts.permissions import check, may
+from engine.accounts.told import Thing, write_down
 from engine.accounts.tree import account_places
 from engine.api.call_shapes import PhoneOrNone
 from engine.api.calls import CallInPath
@@ -21,7 +22,6 @@ from engine.api.door import ActorDep, Now, Rows, door_router
 from engine.api.equipment import Equipment, EquipmentDep
 from engine.api.owned import allowed_number, check_owner
 from engine.api.wire import PhoneIn, Shape
-from engine.api.written_down import Thing, write_down
 from engine.calls import control_all
 from engine.calls.arrival import Order
 from engine.calls.control_client import LiveCall

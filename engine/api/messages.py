@@ -18,8 +18,6 @@ from engine.api.owned import allowed_account, check_owner, whose
 from engine.api.pages import Page, PageOf, SpanOf
 from engine.api.simulate import Check
 from engine.api.wire import AccountInPath, Phone, PhoneIn, Shape, shown
-from engine.api.written_down import Thing, write_down
-from engine.audit.model import PERSONAL
 from engine.foundation.errors import NotFound
 from engine.messages import search
 from engine.messages.model import Category, Channel, Message, MessagePlace, Purpose, Status, Wanted
@@ -176,10 +174,7 @@ async def read_message(
 async def register_sender(account: AccountInPath, wanted: Sender, actor: ActorDep, rows: Rows, now: Now) -> None:
     """Register a number that messages may come from. One that is registered already stays as it is."""
     await allowed_account(rows, actor, Deed.CHANGE_MESSAGES, account)
-    await book.register_sender(rows, account, wanted.number, wanted.evidence)
-    told = {"evidence": wanted.evidence, PERSONAL: {"number": wanted.number}}
-    thing = Thing("sender", account, account)
-    await write_down(rows, actor, Deed.CHANGE_MESSAGES, thing, after=told, now=now)
+    await book.register_sender(rows, actor, account, wanted.number, wanted.evidence, now)
 
 
 async def list_senders(account: AccountInPath, actor: ActorDep, rows: Rows) -> Senders:

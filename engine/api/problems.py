@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from starlette.exceptions import HTTPException
 
 from engine.accounts.attempts import TooOften
+from engine.api.mends import at_this_door
 from engine.foundation.errors import Conflict, DariError, GaveUp, Invalid, NotAllowed, NotFound, TryLater
 
 MEDIA_TYPE = "application/problem+json"
@@ -161,15 +162,15 @@ def problem(
     code: Code | None = None,
     errors: Sequence[FieldError] = (),
 ) -> JSONResponse:
-    """An application/problem+json answer; `detail` is the one sentence that people read."""
+    """An application/problem+json answer; `detail` is the one sentence that people read, and names no command."""
     return JSONResponse(
         {
             "type": "about:blank",
             "title": status.phrase,
             "status": status.value,
             "code": (code or _USUAL.get(status, Code.BAD_REQUEST)).value,
-            "detail": detail,
-            "errors": [error.model_dump() for error in errors],
+            "detail": at_this_door(detail),
+            "errors": [error.model_dump() | {"rule": at_this_door(error.rule)} for error in errors],
         },
         status_code=status.value,
         headers=dict(headers or {}),

@@ -15,20 +15,18 @@ from pydantic import ConfigDict, Field
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from starlette.types import Receive, Scope, Send
 
-from engine.accounts import grants
 from engine.accounts.model import Actor, Deed
-from engine.accounts.permissions import check
 from engine.api.calls import CallInPath, allowed_call
-from engine.api.door import ActorDep, Database, Now, Rows, door_router
+from engine.api.door import ActorDep, Database, Rows, door_router
 from engine.api.equipment import Equipment, EquipmentDep
 from engine.api.owned import check_owner, whose
 from engine.api.pages import Page, PageOf, SpanOf
 from engine.api.problems import Code, Refused
 from engine.api.wire import Shape
-from engine.api.written_down import Thing, write_down
 from engine.foundation.database import transaction
-from engine.foundation.errors import NotAllowed, NotFound
+from engine.foundation.errors import NotFound
 from engine.recordings import playback, retention
+from engine.recordings.hearing import check_may_hear
 from engine.recordings.model import Deed as Asked
 from engine.recordings.model import Reader, Recording, RecordingKind, RecordingPlace, Wanted
 from engine.recordings.playback import LONGEST_REASON, Opened
@@ -133,7 +131,6 @@ async def hear_recording(
     actor: ActorDep,
     database: Database,
     equipment: EquipmentDep,
-    now: Now,
     range_: Annotated[
         str | None, Header(alias="Range", max_length=100, description="One range of bytes: bytes=0-65535.")
     ] = None,
@@ -141,9 +138,8 @@ async def hear_recording(
     """The sound of a recording as a WAV file, or a part of it. Only for the shop's own users and its auditor, and for
     those to whom the shop granted it for a time; each time is written down with the reason in `Dari-Reason`.
     """
-    recording = await _may_hear(database, equipment, actor, (call, kind), now)
+    recording, reader = await _may_hear(database, equipment, actor, (call, kind))
     part = _part(range_, plain_size(recording.size))
-    reader = Reader(who=actor.who, account_id=recording.account_id, reason=_reason(actor))
     stack = AsyncExitStack()
     opened = await stack.enter_async_context(
         playback.open_recording(equipment.archive, reader, call, kind, span=(part.start, part.stop))
@@ -156,7 +152,7 @@ async def hold_recording(
 ) -> None:
     """Keep a recording whatever its time: legal hold."""
     reader = await _may_change(database, actor, (call, kind), holding.reason)
-    await retention.hold(equipment.archive, reader, call, kind)
+    await retention.hold(equipment.archive, actor, reader, call, kind)
 
 
 async def release_recording(
@@ -164,7 +160,7 @@ async def release_recording(
 ) -> None:
     """Let a held recording go when its time is over."""
     reader = await _may_change(database, actor, (call, kind), holding.reason)
-    await retention.release(equipment.archive, reader, call, kind)
+    await retention.release(equipment.archive, actor, reader, call, kind)
 
 
 class _Part(NamedTuple):
@@ -215,24 +211,14 @@ def _part(asked: str | None, size: int) -> _Part:
 
 
 async def _may_hear(
-    database: AsyncEngine, equipment: Equipment, actor: Actor, which: tuple[UUID, RecordingKind], now: datetime
-) -> Recording:
-    """The recording, once the audit says that it is heard. Whoever sees it and may not hear it is written down too."""
-    what = f"call {which[0]}: its {which[1].value}"
-    try:
-        async with transaction(database) as rows:
-            found = await _kept(rows, which, what)
-            standing = await grants.standing(rows, found.account_id, now)
-            check(actor, Deed.HEAR_RECORDINGS, standing.account.place, grants=standing.grants, now=now, what=what)
-            thing = Thing("recording", found.account_id, which[0])
-            told = {"kind": which[1].value, "reason": _reason(actor)}
-            await write_down(rows, actor, Deed.HEAR_RECORDINGS, thing, after=told, now=now)
-            return found
-    except NotAllowed:
-        if actor.place.account != found.account_id:
-            stranger = Reader(who=actor.who, account_id=actor.place.account, reason=_reason(actor))
-            await playback.may(equipment.archive, stranger, *which, Asked.LISTEN)
-        raise
+    database: AsyncEngine, equipment: Equipment, actor: Actor, which: tuple[UUID, RecordingKind]
+) -> tuple[Recording, Reader]:
+    """The recording, once the audit says that it is heard, and as whom."""
+    async with transaction(database) as rows:
+        found = await _kept(rows, which, f"call {which[0]}: its {which[1].value}")
+    reader = Reader(who=actor.who, account_id=found.account_id, reason=_reason(actor))
+    await check_may_hear(equipment.archive, actor, reader, *which, Asked.LISTEN)
+    return found, reader
 
 
 async def _may_change(database: AsyncEngine, actor: Actor, which: tuple[UUID, RecordingKind], reason: str) -> Reader:

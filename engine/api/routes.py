@@ -16,7 +16,8 @@ from engine.api.session import own_sign_in_router, session_router, sessions_rout
 from engine.api.signup import applications_router, documents_router, sign_up_router
 from engine.api.trade import trade_routers
 from engine.api.users import user_access_router, users_router
-from engine.api.webhooks import webhook_sending_router, webhooks_router
+from engine.api.webhook_sending import webhook_sending_router
+from engine.api.webhooks import webhooks_router
 
 _ROUTERS: tuple[Callable[[], APIRouter], ...] = (
     sign_in_router,

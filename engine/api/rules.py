@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import date, datetime, time
+from datetime import date, time
 from http import HTTPStatus
 from typing import Annotated
 
@@ -13,7 +13,7 @@ import msgspec
 from annotated_types import MaxLen
 from fastapi import APIRouter, Depends, Response
 from msgspec import UNSET
-from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -21,19 +21,19 @@ from engine.accounts.model import Actor, Deed
 from engine.api.door import ActorDep, Now, Rows, door_router
 from engine.api.equipment import EquipmentDep
 from engine.api.etag import IfMatch, tagged, unchanged
+from engine.api.mends import at_this_door
 from engine.api.owned import allowed_number
-from engine.api.switched import check_switched_on
 from engine.api.treatments import Treatment
 from engine.api.wire import NumberInPath, Shape
-from engine.api.written_down import number_changed
 from engine.cdr.model import Result
 from engine.foundation.phone_number import PhoneNumber
-from engine.numbers.model import ServiceNumber
 from engine.routing import book
 from engine.routing import model as of
-from engine.routing.book import Against, Kept, RuleChange
+from engine.routing.book import Kept
+from engine.routing.check import Against
 from engine.routing.finding import Oddity, Severity
 from engine.routing.model import DayKind
+from engine.routing.rule_change import RuleChange
 
 _MOST = 100
 
@@ -152,6 +152,8 @@ class ChangedRule(Shape):
             condition=condition.as_said(),
             treatment=treatment.as_said(),
             clear=(*sorted(parts), *treatment.taken_away()),
+            enabled=UNSET if self.enabled is None else self.enabled,
+            position=UNSET if self.position is None else self.position,
         )
 
 
@@ -184,7 +186,7 @@ class Finding(Shape):
     """Null: the number's standing settings."""
     severity: Severity
     oddity: Oddity
-    sentence: str
+    sentence: Annotated[str, AfterValidator(at_this_door)]
     sentence_ko: str
 
 
@@ -228,7 +230,6 @@ def _editing(number: NumberInPath, actor: ActorDep, if_match: IfMatch, equipment
 
 
 EditingDep = Annotated[_Editing, Depends(_editing)]
-_Change = Callable[[Against], Awaitable[Kept]]
 
 
 def rules_router() -> APIRouter:
@@ -247,14 +248,13 @@ async def _read(rows: AsyncConnection, number: PhoneNumber, against: Against) ->
     return _shown(Kept(kept, await book.check_rules(rows, number, against)))
 
 
-async def _edited(rows: AsyncConnection, editing: _Editing, deed: _Change, response: Response) -> Rules:
+async def _edited(
+    rows: AsyncConnection, editing: _Editing, deed: Callable[[], Awaitable[Kept]], response: Response
+) -> Rules:
     number = editing.number
-    owner = await allowed_number(rows, editing.actor, Deed.CHANGE_RULES, number)
-    before = await unchanged(rows, f"rules {number}", editing.if_match, lambda: _read(rows, number, editing.against))
-    kept = await deed(editing.against)
-    await _check_switched_on(rows, owner, before, kept)
-    await _note(rows, editing.actor, owner, before, kept, editing.against.now)
-    return tagged(response, _shown(kept))
+    await allowed_number(rows, editing.actor, Deed.CHANGE_RULES, number)
+    await unchanged(rows, "rules", number, editing.if_match, lambda: _read(rows, number, editing.against))
+    return tagged(response, _shown(await deed()))
 
 
 async def get_rules(
@@ -268,9 +268,8 @@ async def get_rules(
 async def replace_rules(wanted: RuleSet, editing: EditingDep, rows: Rows, response: Response) -> Rules:
     """Give a number these rules and no others."""
     said = [rule.as_said() for rule in wanted.rules]
-    return await _edited(
-        rows, editing, lambda against: book.replace_rules(rows, editing.number, said, against), response
-    )
+    by, number, against = editing.actor, editing.number, editing.against
+    return await _edited(rows, editing, lambda: book.replace_rules(rows, by, number, said, against), response)
 
 
 async def add_rule(
@@ -283,11 +282,8 @@ async def add_rule(
     response: Response,
 ) -> Rules:
     """Add a rule."""
-    owner = await allowed_number(rows, actor, Deed.CHANGE_RULES, number)
-    before = await _read(rows, number, equipment.against(now))
-    kept = await book.add_rule(rows, number, wanted.as_said(), equipment.against(now), wanted.position)
-    await _check_switched_on(rows, owner, before, kept)
-    await _note(rows, actor, owner, before, kept, now)
+    await allowed_number(rows, actor, Deed.CHANGE_RULES, number)
+    kept = await book.add_rule(rows, actor, number, wanted.as_said(), equipment.against(now), wanted.position)
     return tagged(response, _shown(kept))
 
 
@@ -295,35 +291,15 @@ async def change_rule(
     rule: RuleName, wanted: ChangedRule, editing: EditingDep, rows: Rows, response: Response
 ) -> Rules:
     """Change a rule where it stands, or move it."""
-
-    async def deed(against: Against) -> Kept:
-        name, number = wanted.name or rule, editing.number
-        kept = await book.change_rule(rows, number, rule, wanted.as_said(), against)
-        if wanted.enabled is not None:
-            kept = await book.enable_rule(rows, number, name, against, enabled=wanted.enabled)
-        if wanted.position is not None:
-            kept = await book.move_rule(rows, number, name, wanted.position, against)
-        return kept
-
-    return await _edited(rows, editing, deed, response)
+    by, number, against = editing.actor, editing.number, editing.against
+    said = wanted.as_said()
+    return await _edited(rows, editing, lambda: book.change_rule(rows, by, number, rule, said, against), response)
 
 
 async def remove_rule(rule: RuleName, editing: EditingDep, rows: Rows, response: Response) -> Rules:
     """Remove a rule."""
-    return await _edited(rows, editing, lambda against: book.remove_rule(rows, editing.number, rule, against), response)
-
-
-async def _check_switched_on(rows: AsyncConnection, owner: ServiceNumber, before: Rules, kept: Kept) -> None:
-    """Raises NotAllowed when what is new about the rules needs a function that is off for the account."""
-    new = [rule.treatment for rule in kept.rules if Rule.model_validate(rule) not in before.rules]
-    await check_switched_on(rows, owner.account_id, *new)
-
-
-async def _note(
-    rows: AsyncConnection, actor: Actor, owner: ServiceNumber, before: Rules, kept: Kept, now: datetime
-) -> None:
-    old, new = [rule.name for rule in before.rules], [rule.name for rule in kept.rules]
-    await number_changed(rows, actor, Deed.CHANGE_RULES, owner, before={"rules": old}, after={"rules": new}, now=now)
+    by, number, against = editing.actor, editing.number, editing.against
+    return await _edited(rows, editing, lambda: book.remove_rule(rows, by, number, rule, against), response)
 
 
 def _shown(kept: Kept) -> Rules:

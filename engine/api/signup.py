@@ -29,6 +29,8 @@ Text = Annotated[str, Field(min_length=1, max_length=100)]
 ApplicationInPath = Annotated[UUID, Path(description="An application's id.")]
 KindOfDocument = Annotated[DocumentKind, Query(description="What the document shows.")]
 
+Status = Literal["applied", "approved", "rejected", "settled"]
+
 _FILE = takes_file(*MEDIA, largest=LARGEST_DOCUMENT)
 _WANTED: JsonDict = {
     "company": "한빛치과",
@@ -114,11 +116,16 @@ class ApplicationShown(Shape):
     trade: str | None
     yearly_revenue: int | None
     documents: list[DocumentShown]
-    status: Literal["applied", "approved", "rejected"]
+    status: Status
+    """Settled: another one of the same company was approved."""
     decided_by: str | None
     reason: str | None
     account: UUID | None
     """The account opened for it."""
+    settled_by: UUID | None
+    """The application that was approved instead."""
+    beside: int
+    """How many others of the same company wait for an account under the same parent; approving one settles them."""
     applied_at: datetime
     decided_at: datetime | None
     eligible: bool
@@ -191,9 +198,7 @@ def applications_router() -> APIRouter:
         rows: Rows,
         now: Now,
         page: PageOf,
-        status: Annotated[
-            Literal["applied", "approved", "rejected"] | None, Query(description="Left away: whichever.")
-        ] = None,
+        status: Annotated[Status | None, Query(description="Left away: whichever.")] = None,
     ) -> Page[ApplicationShown]:
         """Applications for accounts under those that you may see, the oldest first."""
         found = await signup.listing(rows, actor, status=status, after=page.behind(UUID), limit=page.rows)
@@ -215,7 +220,7 @@ def applications_router() -> APIRouter:
     async def approve_application(
         application: ApplicationInPath, wanted: Approval, actor: ActorDep, rows: Rows, now: Now
     ) -> Approved:
-        """Opens the account."""
+        """Opens the account, and settles whatever else waits for the same company."""
         decided, account = await signup.approve(rows, actor, application, wanted.reason, now, name=wanted.name)
         return Approved(application=_shown(decided, now), account=shown(account))
 
@@ -306,6 +311,8 @@ def _shown(application: Application, now: datetime) -> ApplicationShown:
         decided_by=application.decided_by,
         reason=application.reason,
         account=application.account,
+        settled_by=application.settled_by,
+        beside=application.beside,
         applied_at=application.applied_at,
         decided_at=application.decided_at,
         eligible=judged.ok,

@@ -11,16 +11,17 @@ from fastapi import APIRouter, Response
 from pydantic import BeforeValidator, ConfigDict, Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from engine.accounts.model import OPERATOR_PLACE, Actor, Deed
+from engine.accounts.model import OPERATOR_PLACE, Actor, Deed, Module
 from engine.accounts.permissions import may
 from engine.api.call_shapes import PhoneOrNone
-from engine.api.door import ActorDep, Now, Rows, door_router
+from engine.api.door import ActorDep, Database, Now, Rows, door_router, never_kept
 from engine.api.equipment import Equipment, EquipmentDep
 from engine.api.owned import allowed_number
 from engine.api.pages import Instant
 from engine.api.treatments import ConsentOffer, Limits
 from engine.api.wire import PhoneIn, Shape
 from engine.cdr.model import Result
+from engine.foundation.database import transaction
 from engine.foundation.errors import DariError
 from engine.foundation.phone_number import PhoneNumber
 from engine.messages.model import Purpose
@@ -31,6 +32,9 @@ from engine.whatif.asked import explained, read_from_database
 from engine.whatif.explanation import Asking, Explanation, StageKind
 from engine.whatif.heard import Assumed, Outcome, answer_soon, wav_of
 from engine.whatif.sounded import heard_of, whisper_of
+
+LONGEST_SOUND = 300.0
+"""Seconds of one `/simulate/sound`: longer than a caller waits. Bounds what a request takes: 20 MB for each ear."""
 
 
 def _in_utc(value: object) -> object:
@@ -67,7 +71,7 @@ class SoundSupposition(Supposition):
     )
 
     outcome: Outcome = Outcome.ANSWERED
-    answer_after: Annotated[float, Field(ge=0, le=600, allow_inf_nan=False)] | None = None
+    answer_after: Annotated[float, Field(ge=0, le=LONGEST_SOUND, allow_inf_nan=False)] | None = None
     """Seconds after which somebody answers; null: 6, or half the shortest ring time."""
     stereo: bool = False
     """The caller's ear at the left, the target's at the right; false: the caller's alone."""
@@ -207,6 +211,7 @@ class Foreseen(Shape):
                             "settings": ["announcement"],
                         }
                     ],
+                    "switched_off": [],
                     "announcement": {"sound": "ko/closed", "result": "closed", "cause": 19},
                     "forwarding": None,
                     "limits": None,
@@ -227,6 +232,8 @@ class Foreseen(Shape):
     past_calls: int
     """This caller's earlier calls to the number that were looked at."""
     rules: tuple[RuleAnswer, ...]
+    switched_off: tuple[Module, ...]
+    """The functions that the number's settings ask for in this call, and that are off for its account."""
     announcement: Announcement | None
     """Or else `forwarding`."""
     forwarding: Forwarding | None
@@ -253,32 +260,39 @@ async def simulate(supposed: Supposition, actor: ActorDep, rows: Rows, equipment
     return _shown(told)
 
 
+@never_kept
 async def simulate_sound(
-    supposed: SoundSupposition, actor: ActorDep, rows: Rows, equipment: EquipmentDep, now: Now
+    supposed: SoundSupposition, actor: ActorDep, database: Database, equipment: EquipmentDep, now: Now
 ) -> Response:
-    """What would be heard if somebody called, as 8 kHz WAV; a marker tone stands where people would talk."""
-    await _check_may_ask(rows, actor, supposed.number)
+    """What would be heard if somebody called, as 8 kHz WAV; a marker tone stands where people would talk.
+
+    It lasts at most 300 s, else it is refused (`invalid`); when many are being made, ask again later (`try_later`).
+    """
     at = supposed.at or now
-    read = await read_from_database(rows, supposed.number, supposed.caller, lambda _line: at)
-    made = plan(read.line, supposed.caller, at, read.history, equipment.ring_seconds)
-    after = answer_soon(made) if supposed.answer_after is None else supposed.answer_after
-    assumed = Assumed(supposed.outcome, after)
-    spoken = await _spoken(whisper_of(made), equipment)
-    folders = (equipment.sounds, equipment.shipped_sounds)
+    async with transaction(database) as rows:
+        await _check_may_ask(rows, actor, supposed.number)
+        read = await read_from_database(rows, supposed.number, supposed.caller, lambda _line: at)
+    async with equipment.renderings.turn():
+        made = plan(read.line, supposed.caller, at, read.history, equipment.ring_seconds)
+        after = answer_soon(made) if supposed.answer_after is None else supposed.answer_after
+        assumed = Assumed(supposed.outcome, after)
+        spoken = await _spoken(whisper_of(made), equipment)
+        folders = (equipment.sounds, equipment.shipped_sounds)
 
-    def sounded() -> bytes:
-        heard = heard_of(
-            read,
-            supposed.caller,
-            made,
-            assumed,
-            ring_seconds=equipment.ring_seconds,
-            folders=folders,
-            spoken=spoken,
-        )
-        return wav_of(heard, stereo=supposed.stereo)
+        def sounded() -> bytes:
+            heard = heard_of(
+                read,
+                supposed.caller,
+                made,
+                assumed,
+                ring_seconds=equipment.ring_seconds,
+                folders=folders,
+                spoken=spoken,
+                longest=LONGEST_SOUND,
+            )
+            return wav_of(heard, stereo=supposed.stereo)
 
-    return Response(await asyncio.to_thread(sounded), media_type="audio/wav")
+        return Response(await asyncio.to_thread(sounded), media_type="audio/wav")
 
 
 async def _spoken(text: str | None, equipment: Equipment) -> dict[str, str]:

@@ -13,6 +13,7 @@ from engine.api.number_choice import number_choice_router
 from engine.api.number_orders import number_orders_router
 from engine.api.number_transfers import number_transfers_router
 from engine.api.numbers import numbers_router
+from engine.api.prompt_making import prompt_making_router
 from engine.api.prompts import prompts_router
 from engine.api.ranges import ranges_router
 from engine.api.recordings import recordings_router
@@ -38,6 +39,7 @@ def trade_routers() -> list[APIRouter]:
         recordings_router(),
         messages_router(),
         prompts_router(),
+        prompt_making_router(),
         simulate_router(),
         trunks_router(),
         safen_router(),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -10,15 +9,13 @@ import msgspec
 from annotated_types import MaxLen, MinLen
 from fastapi import APIRouter, Path, Response
 from pydantic import ConfigDict, Field
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from engine.accounts.model import OPERATOR_ID, OPERATOR_PLACE, Actor, Deed
+from engine.accounts.model import OPERATOR_PLACE, Deed
 from engine.accounts.permissions import check
 from engine.api.door import ActorDep, Now, Rows, door_router
 from engine.api.equipment import Equipment, EquipmentDep
 from engine.api.etag import IfMatch, tagged, unchanged
 from engine.api.wire import Shape
-from engine.api.written_down import Thing, write_down
 from engine.calls.control_all import engines_status
 from engine.foundation.errors import TryLater
 from engine.trunks import model as of
@@ -214,8 +211,7 @@ async def add_trunk(wanted: NewTrunk, actor: ActorDep, rows: Rows, now: Now, res
     """Add a trunk. It takes calls at once."""
     check(actor, Deed.CHANGE_TRUNKS, OPERATOR_PLACE, what="trunks")
     plain = of.Trunk(name=wanted.name, match=wanted.match, contact=wanted.contact)
-    made = await registry.add(rows, registry.changed(plain, wanted.as_said()))
-    await _note(rows, actor, made, None, _shown(made), now)
+    made = await registry.add(rows, actor, registry.changed(plain, wanted.as_said()), now)
     return tagged(response, _shown(made))
 
 
@@ -234,18 +230,14 @@ async def change_trunk(
     async def read() -> TrunkShown:
         return _shown(await registry.one(rows, trunk))
 
-    before = await unchanged(rows, f"trunk {trunk}", if_match, read)
-    made = await registry.change(rows, trunk, wanted.as_said())
-    await _note(rows, actor, made, before, _shown(made), now)
-    return tagged(response, _shown(made))
+    await unchanged(rows, "trunk", trunk, if_match, read)
+    return tagged(response, _shown(await registry.change(rows, actor, trunk, wanted.as_said(), now)))
 
 
 async def remove_trunk(trunk: NameInPath, actor: ActorDep, rows: Rows, now: Now) -> None:
     """Remove a trunk: its calls are turned away from now on."""
     check(actor, Deed.CHANGE_TRUNKS, OPERATOR_PLACE, what=f"trunk {trunk}")
-    before = await registry.one(rows, trunk)
-    await registry.remove(rows, trunk)
-    await _note(rows, actor, before, _shown(before), None, now)
+    await registry.remove(rows, actor, trunk, now)
 
 
 async def _states(equipment: Equipment) -> tuple[TrunkState, ...]:
@@ -258,16 +250,3 @@ async def _states(equipment: Equipment) -> tuple[TrunkState, ...]:
 
 def _shown(trunk: of.Trunk) -> TrunkShown:
     return TrunkShown.model_validate(msgspec.structs.asdict(of.shown(trunk)))
-
-
-async def _note(
-    rows: AsyncConnection,
-    actor: Actor,
-    trunk: of.Trunk,
-    before: TrunkShown | None,
-    after: TrunkShown | None,
-    now: datetime,
-) -> None:
-    plain = [None if one is None else one.model_dump(mode="json", by_alias=True) for one in (before, after)]
-    thing = Thing("trunk", OPERATOR_ID, trunk.name)
-    await write_down(rows, actor, Deed.CHANGE_TRUNKS, thing, before=plain[0], after=plain[1], now=now)

@@ -153,7 +153,7 @@ def users_router() -> APIRouter:
         async def read() -> UserShown:
             return user_shown(await users.find(rows, actor, user))
 
-        await unchanged(rows, user, if_match, read)
+        await unchanged(rows, "user", user, if_match, read)
         allowed = None if change.allowed is None else frozenset(change.allowed)
         wanted = UserChange(name=change.name, role=change.role, allowed=allowed)
         return tagged(response, user_shown(await users.change(rows, actor, user, wanted, now)))

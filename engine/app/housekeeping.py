@@ -8,6 +8,7 @@ from datetime import timedelta
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from engine.accounts.model import OPERATOR_PLACE, Actor, Role
 from engine.app.opened import music_of
 from engine.cdr.agreement import SETTLED, compare
 from engine.cdr.call_file import CallFile
@@ -15,6 +16,7 @@ from engine.foundation.clock import Clock
 from engine.foundation.database import transaction
 from engine.numbers.keeping import look_after_numbers
 from engine.numbers.order_model import Periods
+from engine.numbers.quarantine import BY_TIME
 from engine.numbers.quarantine_terms import terms_with
 from engine.numbers.sound_names import sounds_of
 from engine.prompts.catalogue import sweep
@@ -22,18 +24,22 @@ from engine.prompts.library import sounds_in_use
 from engine.recordings.archive import Archive
 from engine.recordings.check import compare as compare_files
 from engine.recordings.retention import sweep as delete_expired
-from engine.routing.book import seed_holidays, treatments
+from engine.routing import holiday_calendar
 from engine.routing.plan import STANDARD_RINGBACK
+from engine.routing.played_prompts import treatments
 from engine.settings import Paths, Settings
 
 log = structlog.get_logger(__name__)
+
+_TIME = Actor(who=BY_TIME, place=OPERATOR_PLACE, role=Role.OPERATOR)
+"""Who does what nobody asked for."""
 
 
 async def seed_this_and_next_year(database: AsyncEngine, clock: Clock) -> None:
     """The public holidays of this year and the next are there; temporary ones are entered by hand."""
     year = clock.now().year
     async with transaction(database) as connection:
-        new, gone = await seed_holidays(connection, (year, year + 1))
+        new, gone = await holiday_calendar.seed(connection, _TIME, (year, year + 1), clock.now())
     if new or gone:
         log.info("public holidays were brought up to date", new=new, gone=gone)
 

@@ -17,7 +17,7 @@ from engine.prompts.music import Music
 from engine.recordings.archive import Archive
 from engine.recordings.keys import MasterKey
 from engine.settings import PRODUCT_FILES, Paths, Settings
-from engine.webhooks.book import Rules
+from engine.webhooks.settings import Rules
 
 
 def database_of(settings: Settings, stack: AsyncExitStack, name: str) -> AsyncEngine:

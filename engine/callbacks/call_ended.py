@@ -11,6 +11,8 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from engine.accounts.book import is_sender
+from engine.accounts.model import ALL_MODULES
+from engine.accounts.tree import find as find_account
 from engine.callbacks import store
 from engine.callbacks.decision import Decision, EndedCall, HoldMessage, SendMessage, decide
 from engine.callbacks.rules import gist, repeat_window
@@ -77,7 +79,8 @@ async def _keep_consent(connection: AsyncConnection, call: CallRecord, account_i
 
 async def _keep_messages(connection: AsyncConnection, call: CallRecord, account_id: UUID, now: datetime) -> None:
     number = await _number_of(connection, call)
-    ended = EndedCall(call, number, await _registered(connection, number))
+    off = ALL_MODULES - (await find_account(connection, account_id)).modules
+    ended = EndedCall(call, number, await _registered(connection, number), off)
     said: set[str] = set()
     for wish in wishes(call, number):
         message_id = new_id(now)
@@ -137,5 +140,6 @@ def _message(
         status=Status.HELD if held else Status.QUEUED,
         reason=held,
         certificate=decision.certificate,
+        needs=wish.needs,
         decided_at=now,
     )

@@ -1,7 +1,8 @@
 """The heart of callbacks, pure: does a call deserve a message, and if not, why not.
 
 Every rule is asked, also after one has refused, so that the certificate is whole. The reason kept is that
-of the first refusal in the order of `_verdicts`: the message's basis, the call, the caller, the message, the delay.
+of the first refusal in the order of `_verdicts`: the message's basis, the account's functions, the call, the caller,
+the message, the delay.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from datetime import datetime
 
+from engine.accounts.model import Module
 from engine.callbacks.rules import (
     caller_is_known,
+    functions_are_on,
     gist,
     is_in_service,
     is_in_time,
@@ -41,6 +44,8 @@ class EndedCall:
     """The number called; None when it is out of service or another account's by now."""
     senders: Set[PhoneNumber]
     """The sender numbers that the account has registered."""
+    off: Set[Module] = frozenset()
+    """The functions that are switched off for the account."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +103,7 @@ def _verdicts(
     window = repeat_window(wish.purpose, call, number)
     return (
         *_basis(ended, wish),
+        functions_are_on(wish.needs, ended.off),
         caller_is_known(call),
         recipient_is_mobile(call.caller, now),
         is_not_repeated(window, last_at, now),

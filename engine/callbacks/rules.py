@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Collection, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from engine.accounts.model import Module
 from engine.callbacks.wishes import Wish
 from engine.cdr.model import CallRecord, Result
 from engine.foundation.phone_number import PhoneNumber, masked
@@ -93,6 +94,12 @@ _IN_SERVICE = Rule(
     refusal="the number is not its owner's any more",
     refusal_ko="번호가 더 이상 서비스 중이 아니어서 문자를 보내지 않았습니다.",
 )
+_FUNCTIONS = Rule(
+    name="the functions that it needs are on",
+    version="functions/1",
+    refusal="a function that the message needs is switched off for the account",
+    refusal_ko="문자 기능이 꺼져 있어 문자를 보내지 않았습니다.",
+)
 
 
 _ONCE = {Purpose.CALLBACK: _NOT_REPEATED, Purpose.CONSENT: _ASKED_ONCE, Purpose.TEXT_ONLY: _PROMISED_ONCE}
@@ -153,6 +160,12 @@ def was_promised(call: CallRecord) -> Verdict:
 
 def is_in_service(number: ServiceNumber | None) -> Verdict:
     return _IN_SERVICE.says(number is not None, "it is" if number else "it was released or has another owner")
+
+
+def functions_are_on(needed: Collection[Module], off: Set[Module]) -> Verdict:
+    """`off`: what is switched off for the account, there or above it."""
+    lacking = [module.value for module in needed if module in off]
+    return _FUNCTIONS.says(not lacking, ", ".join(lacking) + " is off" if lacking else "they are")
 
 
 def caller_is_known(call: CallRecord) -> Verdict:

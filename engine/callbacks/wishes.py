@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from engine.cdr.model import CallRecord, Direction
+from engine.accounts.model import Module
+from engine.cdr.model import CallRecord, Direction, StepKind
 from engine.foundation.phone_number import PhoneNumber
 from engine.foundation.placeholders import filled
 from engine.messages.model import Purpose
@@ -20,6 +21,8 @@ class Wish:
     purpose: Purpose
     text: str
     """With the facts of the call filled in; empty when none is set, or a rule took the number's away."""
+    needs: tuple[Module, ...] = (Module.CALLBACK,)
+    """The functions without which it is not sent."""
 
 
 def wishes(call: CallRecord, number: ServiceNumber | None) -> tuple[Wish, ...]:
@@ -43,7 +46,14 @@ def wishes(call: CallRecord, number: ServiceNumber | None) -> tuple[Wish, ...]:
 def callback_wish(call: CallRecord, number: ServiceNumber) -> Wish:
     """The callback, whether there is a text or not: what a rule set for the call, or else the number's."""
     text = number.callback if call.callback is None else call.callback
-    return _wish(Purpose.CALLBACK, text or "", call, number)
+    wish = _wish(Purpose.CALLBACK, text or "", call, number)
+    return replace(wish, needs=(*wish.needs, Module.STORE_MESSAGE)) if _is_store_message(call, number) else wish
+
+
+def _is_store_message(call: CallRecord, number: ServiceNumber) -> bool:
+    """Whether it is the message that the store notice tells of: in this call, or in all calls to the number."""
+    told = any(step.kind is StepKind.STORE_NOTICE for step in call.steps)
+    return told or bool(number.treatment.store_notice)
 
 
 def _wish(purpose: Purpose, text: str, call: CallRecord, number: ServiceNumber | None) -> Wish:

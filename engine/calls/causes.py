@@ -29,6 +29,7 @@ CAUSE_TOWARDS_CALLER: dict[Result, int] = {
     Result.CALLER_GAVE_UP: NORMAL_CLEARING,
     Result.NOT_IN_SERVICE: 1,
     Result.NOT_FORWARDABLE: 1,
+    Result.SWITCHED_OFF: 1,
     Result.FAILED: 38,
     Result.LOST: 38,
 }

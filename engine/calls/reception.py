@@ -37,6 +37,7 @@ from engine.foundation.tasks import Tasks
 from engine.numbers.model import ServiceNumber
 from engine.routing.call_plan import CallPlan, Forward
 from engine.routing.model import Line
+from engine.routing.placed import check_calls_on
 
 log = structlog.get_logger(__name__)
 
@@ -219,6 +220,7 @@ class Reception:
         line = self._planner.line(order.number)
         if line is None:
             raise NotFound(f"number {written(order.number)} is not in service; name one that is")
+        check_calls_on(line)
         check_target(order.first)
         if order.first == order.second:
             raise Invalid(f"second: {written(order.first)} is rung first already; name another number")

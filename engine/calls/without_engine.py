@@ -8,6 +8,7 @@ from uuid import UUID
 
 import msgspec
 
+from engine.accounts.model import Module
 from engine.calls.arrival import as_sent, read_caller, trunk_of
 from engine.calls.causes import CAUSE_TOWARDS_CALLER
 from engine.cdr.call_row import Alone, Row
@@ -18,6 +19,7 @@ from engine.numbers.treatment import RecordMode
 from engine.routing.call_plan import RECORDING_NOTICE_TO_TARGET, CallPlan, Forward, NoticeKind
 from engine.routing.model import Line
 from engine.routing.plan import RECORDING_NOTICE_TO_CALLER
+from engine.routing.switched import NOT_RECORDED
 
 ALONE = "alone"
 """The node of calls that went without an engine: the dialplan ran them, or the caller left before an engine came."""
@@ -132,6 +134,8 @@ def _recording(row: Row, plan: CallPlan | None, arrival: Arrival) -> tuple[str |
         return expected_file(arrival, ".wav"), ""
     if row.recorded:
         return None, "the caller did not hear the whole recording notice"
+    if isinstance(plan, Forward) and Module.RECORDING in plan.switched_off:
+        return None, NOT_RECORDED
     if isinstance(plan, Forward) and plan.recording is RecordMode.ALWAYS:
         return None, "the call went without an engine and was not recorded"
     return None, ""

@@ -36,6 +36,8 @@ class Result(Enum):
     NOT_IN_SERVICE = "not in service"
     NOT_FORWARDABLE = "not forwardable"
     """The target set may not be dialled (international, premium, emergency, short code, 050)."""
+    SWITCHED_OFF = "switched off"
+    """The function `calls` is off for the account, or above it."""
     FAILED = "failed"
     """Something of ours failed; the program's log says what."""
     LOST = "lost"

@@ -21,7 +21,7 @@ from engine.foundation.phone_number import PhoneNumber
 
 _accounts = table("accounts", column("id", Uuid), column("path", ARRAY(Uuid)))
 
-TURNED_AWAY = (Result.OVER_LIMIT, Result.CLOSED, Result.BLOCKED, Result.NOT_FORWARDABLE)
+TURNED_AWAY = (Result.OVER_LIMIT, Result.CLOSED, Result.BLOCKED, Result.NOT_FORWARDABLE, Result.SWITCHED_OFF)
 """What calls end as that rang nobody by decision: they count for no limit."""
 
 

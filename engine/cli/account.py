@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID
 
@@ -17,10 +18,11 @@ from engine.cli.database import in_transaction
 from engine.cli.limits import LimitOptions
 from engine.cli.options import with_options
 from engine.cli.printing import Column, print_json, print_table
+from engine.cli.this_machine import operator
 from engine.cli.wording import limits_words
 from engine.events.call_log import printable
 from engine.foundation.errors import Invalid
-from engine.routing import book
+from engine.routing import account_settings
 from engine.routing.model import AccountRouting
 from engine.settings import read_settings
 
@@ -60,9 +62,11 @@ def set_(
 
     async def deed(rows: AsyncConnection) -> AccountRouting:
         account = await account_of(rows, name)
-        before = await book.account_routing(rows, account)
-        await book.set_account(rows, account, zone=zone, limits=limits.limits(before.limits))
-        return await book.account_routing(rows, account)
+        before = await account_settings.find(rows, account)
+        await account_settings.change(
+            rows, operator(), account, datetime.now(UTC), zone=zone, limits=limits.limits(before.limits)
+        )
+        return await account_settings.find(rows, account)
 
     routing = in_transaction(read_settings(), deed)
     typer.echo(f"account {name} changed: {routing.zone}, limits {limits_words(routing.limits)}")
@@ -74,7 +78,7 @@ async def account_of(rows: AsyncConnection, name: str) -> UUID:
 
 
 async def _listed(rows: AsyncConnection) -> list[tuple[Account, AccountRouting]]:
-    return [(account, await book.account_routing(rows, account.id)) for account in await accounts(rows)]
+    return [(account, await account_settings.find(rows, account.id)) for account in await accounts(rows)]
 
 
 def _as_object(account: Account, routing: AccountRouting) -> dict[str, object]:

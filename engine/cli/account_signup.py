@@ -169,7 +169,7 @@ def _row(one: Application) -> list[Text]:
         Text(one.kind.value),
         day_and_time(one.applied_at),
         Text(", ".join(document.kind.value for document in one.documents) or "-"),
-        Text(one.status),
+        Text(f"{one.status}, {one.beside} more" if one.beside and one.status == "applied" else one.status),
         Text("may" if signup.judged(one, datetime.now(UTC)).ok else "may not"),
         Text(printable(one.contact)),
     ]

@@ -166,7 +166,7 @@ def module(
     on: Annotated[bool | None, typer.Option("--on/--off", help="For it and for all below it.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Show the functions of an account, or switch one on or off."""
+    """Show the functions of an account, or switch one on or off: from the next call on, also without an engine."""
     if (function is None) != (on is None):
         raise Invalid(f"account {name}: name a function and --on or --off, or neither")
 
@@ -181,7 +181,7 @@ def module(
         print_json([{one.value: one in after.modules for one in Module}])
         return
     for one in Module:
-        typer.echo(f"{one.value}: {'on' if one in after.modules else 'off'}")
+        typer.echo(f"{one.value}: {'on' if one in after.modules else 'off'} ({modules.MEANINGS[one]})")
 
 
 @app.command()

@@ -168,24 +168,26 @@ def _bar() -> Iterator[Callable[[int, int], None]]:
 
 _COLUMNS = (
     Column("When"),
-    Column("Who", spare=1),
-    Column("Deed"),
-    Column("What", folds=True),
-    Column("Account", spare=3),
-    Column("Change", folds=True, spare=2),
-    Column("From", spare=4),
+    Column("Who", folds=True),
+    Column("What was done", folds=True),
+    Column("Account", spare=1),
+    Column("From", spare=2),
 )
 
 
 def _row(entry: Entry, owners: Mapping[UUID, str]) -> list[Text]:
     owner = owners.get(entry.account_id, "-") if entry.account_id else None
+    change = printable(_change(entry.before, entry.after))
+    done = Text.assemble(
+        (printable(entry.deed), "bold"),
+        printable(f": {entry.object_kind} {entry.object_id}"),
+        f"\n{change}" if change else "",
+    )
     return [
         day_and_time(entry.at),
         Text(printable(entry.who)),
-        Text(printable(entry.deed), "bold"),
-        Text(printable(f"{entry.object_kind} {entry.object_id}")),
+        done,
         or_dash(owner and printable(owner)),
-        or_dash(printable(_change(entry.before, entry.after))),
         or_dash(printable(entry.peer)),
     ]
 

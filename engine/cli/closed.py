@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -11,9 +12,10 @@ from engine.cli.account import account_of
 from engine.cli.calendar import closed_days, shown_closed_day
 from engine.cli.database import in_transaction
 from engine.cli.printing import print_json
+from engine.cli.this_machine import operator
 from engine.foundation.phone_number import parse
-from engine.routing import book
-from engine.routing.book import Owner
+from engine.routing import days_off
+from engine.routing.days_off import Owner
 from engine.routing.model import ClosedDay
 from engine.settings import read_settings
 
@@ -36,7 +38,7 @@ def add(when: When, account: AccountName = "main", number: OfNumber = None) -> N
     days = closed_days(when)
 
     async def deed(rows: AsyncConnection) -> int:
-        return await book.close(rows, await _owner(rows, account, number), days)
+        return await days_off.close(rows, operator(), await _owner(rows, account, number), days, datetime.now(UTC))
 
     new = in_transaction(read_settings(), deed)
     typer.echo(f"closed: {', '.join(map(shown_closed_day, days))} ({new} new)")
@@ -48,7 +50,7 @@ def remove(when: When, account: AccountName = "main", number: OfNumber = None) -
     days = closed_days(when)
 
     async def deed(rows: AsyncConnection) -> None:
-        await book.open_again(rows, await _owner(rows, account, number), days)
+        await days_off.open_again(rows, operator(), await _owner(rows, account, number), days, datetime.now(UTC))
 
     in_transaction(read_settings(), deed)
     typer.echo(f"not closed any more: {', '.join(map(shown_closed_day, days))}")
@@ -63,7 +65,7 @@ def list_(
     """List the days off."""
 
     async def deed(rows: AsyncConnection) -> tuple[ClosedDay, ...]:
-        return await book.closed_days(rows, await _owner(rows, account, number))
+        return await days_off.listing(rows, await _owner(rows, account, number))
 
     days = in_transaction(read_settings(), deed)
     if as_json:

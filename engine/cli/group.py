@@ -13,10 +13,11 @@ from engine.accounts.book import account_named
 from engine.cli.account import account_of
 from engine.cli.database import in_transaction
 from engine.cli.printing import Column, day_and_time, or_dash, print_json, print_table
+from engine.cli.this_machine import operator
 from engine.events.call_log import printable
 from engine.foundation.errors import Invalid
 from engine.foundation.phone_number import PhoneNumber, parse, written
-from engine.routing import book
+from engine.routing import caller_groups
 from engine.routing.entries import Member
 from engine.routing.model import BLOCKED
 from engine.settings import read_settings
@@ -43,8 +44,9 @@ def add(
     numbers = _numbers(callers)
 
     async def deed(rows: AsyncConnection) -> int:
-        owner = await account_named(rows, account, datetime.now(UTC))
-        return await book.add_to_group(rows, owner.id, group, numbers, note)
+        now = datetime.now(UTC)
+        owner = await account_named(rows, operator(), account, now)
+        return await caller_groups.add(rows, operator(), owner.id, group, numbers, now, note=note)
 
     typer.echo(f"group {group}: {in_transaction(read_settings(), deed)} new")
 
@@ -62,7 +64,8 @@ def remove(
     numbers = None if whole else _numbers(callers or [])
 
     async def deed(rows: AsyncConnection) -> int:
-        return await book.remove_from_group(rows, await account_of(rows, account), group, numbers)
+        owner = await account_of(rows, account)
+        return await caller_groups.remove(rows, operator(), owner, group, datetime.now(UTC), numbers)
 
     typer.echo(f"group {group}: {in_transaction(read_settings(), deed)} taken out")
 
@@ -76,7 +79,7 @@ def list_(
     """List who is in the groups."""
 
     async def deed(rows: AsyncConnection) -> list[Member]:
-        return await book.group_members(rows, await account_of(rows, account), group)
+        return await caller_groups.listing(rows, await account_of(rows, account), group)
 
     members = in_transaction(read_settings(), deed)
     if as_json:

@@ -11,8 +11,9 @@ from rich.text import Text
 from engine.cli.calendar import WEEKDAYS, day
 from engine.cli.database import in_transaction
 from engine.cli.printing import Column, print_json, print_table
+from engine.cli.this_machine import operator
 from engine.events.call_log import KST, printable
-from engine.routing import book
+from engine.routing import holiday_calendar
 from engine.routing.entries import Holiday
 from engine.settings import read_settings
 
@@ -29,7 +30,7 @@ def list_(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
 ) -> None:
     """List the public holidays."""
-    found = in_transaction(read_settings(), lambda rows: book.holidays(rows, year))
+    found = in_transaction(read_settings(), lambda rows: holiday_calendar.listing(rows, year))
     if as_json:
         print_json(holiday._asdict() for holiday in found)
     elif found:
@@ -45,9 +46,10 @@ def seed(
     ] = None,
 ) -> None:
     """Take Korea's public holidays, substitute days among them, from the calendar; temporary ones stay."""
-    this_year = datetime.now(UTC).astimezone(KST).year
+    now = datetime.now(UTC)
+    this_year = now.astimezone(KST).year
     wanted = years or [this_year, this_year + 1]
-    new, gone = in_transaction(read_settings(), lambda rows: book.seed_holidays(rows, wanted))
+    new, gone = in_transaction(read_settings(), lambda rows: holiday_calendar.seed(rows, operator(), wanted, now))
     typer.echo(f"holidays of {', '.join(map(str, wanted))}: {new} new, {gone} gone")
 
 
@@ -55,7 +57,9 @@ def seed(
 def add(day_: Day, name: Annotated[str, typer.Argument(metavar="NAME", help="Like 임시공휴일.")]) -> None:
     """Enter a temporary public holiday."""
     wanted = day(day_)
-    in_transaction(read_settings(), lambda rows: book.add_holiday(rows, wanted, name))
+    in_transaction(
+        read_settings(), lambda rows: holiday_calendar.add(rows, operator(), wanted, name, datetime.now(UTC))
+    )
     typer.echo(f"{wanted} is a holiday now")
 
 
@@ -63,7 +67,7 @@ def add(day_: Day, name: Annotated[str, typer.Argument(metavar="NAME", help="Lik
 def remove(day_: Day) -> None:
     """Make a day no holiday any more; one of the calendar comes back when its year is seeded again."""
     wanted = day(day_)
-    in_transaction(read_settings(), lambda rows: book.remove_holiday(rows, wanted))
+    in_transaction(read_settings(), lambda rows: holiday_calendar.remove(rows, operator(), wanted, datetime.now(UTC)))
     typer.echo(f"{wanted} is no holiday any more")
 
 

@@ -18,8 +18,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine.accounts.book import account_named
 from engine.app.speech import speech_setup
+from engine.cli.account import account_of
 from engine.cli.database import in_transaction
 from engine.cli.printing import Column, day_and_time, or_dash, print_json, print_table
+from engine.cli.this_machine import operator
 from engine.events.call_log import printable
 from engine.foundation.errors import Invalid
 from engine.prompts import library
@@ -29,7 +31,7 @@ from engine.prompts.mixing import Mix
 from engine.prompts.model import Origin, Prompt, Version
 from engine.prompts.speech.setup import opened_speech
 from engine.prompts.speech.speech import Speech
-from engine.routing import book
+from engine.routing import played_prompts
 from engine.settings import read_settings
 
 app = typer.Typer(
@@ -41,7 +43,9 @@ app = typer.Typer(
 _T = TypeVar("_T")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The prompt, as the account calls it: 인사말, greeting.")]
-Account = Annotated[str, typer.Option(metavar="NAME", help="Whose prompt it is; opened when new.")]
+Account = Annotated[
+    str, typer.Option(metavar="NAME", help="Whose prompt it is; opened when new and something is made.")
+]
 Said = Annotated[
     str, typer.Argument(metavar="TEXT", help="What is said. Digits are read as in Korean: 3번째 is 세 번째.")
 ]
@@ -60,7 +64,7 @@ def add(
     """Take in a recording (녹음 파일) as the prompt's new version."""
     library.checked_name(name)
 
-    _make(name, account, as_json, lambda rows, shelf: library.add(rows, shelf, file))
+    _make(name, account, as_json, lambda rows, shelf: library.add(rows, operator(), shelf, file))
 
 
 @app.command()
@@ -76,7 +80,7 @@ def speak(
 
     async def deed(rows: AsyncConnection, shelf: Shelf) -> Version:
         async with _speech() as speech:
-            return await library.speak(rows, shelf, Spoken(text=text, speech=speech, voice=voice))
+            return await library.speak(rows, operator(), shelf, Spoken(text=text, speech=speech, voice=voice))
 
     _make(name, account, as_json, deed)
 
@@ -113,10 +117,10 @@ def mix(
 
     async def deed(rows: AsyncConnection, shelf: Shelf) -> Version:
         if file is not None:
-            return await library.mix(rows, shelf, file, music, how)
+            return await library.mix(rows, operator(), shelf, file, music, how)
         async with _speech() as speech:
             spoken = Spoken(text=text or "", speech=speech, voice=voice)
-            return await library.mix(rows, shelf, spoken, music, how)
+            return await library.mix(rows, operator(), shelf, spoken, music, how)
 
     _make(name, account, as_json, deed)
 
@@ -157,7 +161,11 @@ def use(
     account: Account = "main",
 ) -> None:
     """Play another version of a prompt from the next call on (이전 버전으로 되돌리기)."""
-    prompt = _of(account, lambda rows, owner: library.rollback(rows, owner, name, version))
+
+    async def deed(rows: AsyncConnection, owner: UUID) -> Prompt:
+        return await library.rollback(rows, operator(), owner, name, version, datetime.now(UTC))
+
+    prompt = _of(account, deed)
     typer.echo(f"prompt {prompt.name}: version {prompt.current.version} is played from now on")
 
 
@@ -170,10 +178,11 @@ def remove(
     """Remove a prompt that no number plays, or one of its former versions. Calls that play it are not touched."""
 
     async def deed(rows: AsyncConnection, owner: UUID) -> None:
+        now = datetime.now(UTC)
         if version is None:
-            await book.remove_prompt(rows, owner, name)
+            await played_prompts.remove_prompt(rows, operator(), owner, name, now)
         else:
-            await library.remove(rows, owner, name, version)
+            await library.remove(rows, operator(), owner, name, now, version)
 
     _of(account, deed)
     typer.echo(f"prompt {name}{'' if version is None else f': version {version}'} removed")
@@ -202,7 +211,7 @@ def _make(name: str, account: str, as_json: bool, deed: _Deed) -> None:
 
     async def within(rows: AsyncConnection) -> Version:
         now = datetime.now(UTC)
-        owner = await account_named(rows, account, now)
+        owner = await account_named(rows, operator(), account, now)
         return await deed(rows, Shelf(owner.id, name, settings.paths.sounds, now))
 
     with _progress(f"making {name} …"):
@@ -215,7 +224,7 @@ def _make(name: str, account: str, as_json: bool, deed: _Deed) -> None:
 
 def _of(account: str, deed: Callable[[AsyncConnection, UUID], Awaitable[_T]]) -> _T:
     async def within(rows: AsyncConnection) -> _T:
-        return await deed(rows, (await account_named(rows, account, datetime.now(UTC))).id)
+        return await deed(rows, await account_of(rows, account))
 
     return in_transaction(read_settings(), within)
 

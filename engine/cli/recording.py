@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -17,11 +16,12 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 from rich.text import Text
 
 from engine.accounts.book import accounts
-from engine.accounts.model import Account
+from engine.accounts.model import Account, Actor
 from engine.app.opened import archive_of
 from engine.cdr.search import find
 from engine.cli.database import with_database
 from engine.cli.printing import Column, day_and_time, or_dash, print_json, print_table
+from engine.cli.this_machine import operator
 from engine.events.call_log import printable, short_id
 from engine.foundation.clock import SystemClock
 from engine.foundation.database import transaction
@@ -29,8 +29,9 @@ from engine.foundation.errors import Invalid, NotFound
 from engine.recordings import check as checking
 from engine.recordings import playback, retention
 from engine.recordings.archive import Archive
+from engine.recordings.hearing import check_may_hear
 from engine.recordings.keys import MasterKey, new_key, wrap_anew
-from engine.recordings.model import Access, Reader, Recording, RecordingKind
+from engine.recordings.model import Access, Deed, Reader, Recording, RecordingKind
 from engine.settings import read_settings
 from engine.supervisor.wiring import connected
 
@@ -78,13 +79,19 @@ def export(
     voicemail: Voicemail = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write one recording to a WAV file, for its owner."""
+    """Write one recording to a WAV file.
+
+    A recording is the called party's: the operator of this machine needs its leave, which `dari account grant` writes
+    down, while that runs. Each export is written down, and so is each that is refused.
+    """
 
     async def deed(archive: Archive) -> Recording:
         recording = await _chosen(archive, call, voicemail)
         with _bytes_done(f"recording of {short_id(recording.call_id)}") as told:
+            which = recording.call_id, recording.kind
             reader = _reader(recording, reason)
-            return await playback.export(archive, reader, recording.call_id, recording.kind, file.absolute(), told)
+            await check_may_hear(archive, operator(), reader, *which, Deed.EXPORT)
+            return await playback.export(archive, reader, *which, file.absolute(), told)
 
     recording = _with_archive(deed)
     if as_json:
@@ -149,7 +156,7 @@ def term(
         raise Invalid("term: give --days or --default")
 
     async def deed(archive: Archive) -> int:
-        return await retention.set_term(archive, (await _account(archive, account)).id, days)
+        return await retention.set_term(archive, operator(), (await _account(archive, account)).id, days)
 
     typer.echo(f"recordings of account {account} are kept {_with_archive(deed)} days")
 
@@ -210,10 +217,10 @@ async def _hold(
     call: str,
     voicemail: bool,
     reason: str,
-    deed: Callable[[Archive, Reader, UUID, RecordingKind], Awaitable[None]],
+    deed: Callable[[Archive, Actor, Reader, UUID, RecordingKind], Awaitable[None]],
 ) -> Recording:
     recording = await _chosen(archive, call, voicemail)
-    await deed(archive, _reader(recording, reason), recording.call_id, recording.kind)
+    await deed(archive, operator(), _reader(recording, reason), recording.call_id, recording.kind)
     return recording
 
 
@@ -233,8 +240,8 @@ async def _call_id(archive: Archive, call: str) -> UUID:
 
 
 def _reader(recording: Recording, reason: str) -> Reader:
-    """Whoever may type commands here works for the owner, and is written down by the name of the system's user."""
-    return Reader(who=f"command line: {getpass.getuser()}", account_id=recording.account_id, reason=reason)
+    """Whoever types commands here, by the name of the system's user, with a recording of that owner."""
+    return Reader(who=operator().peer, account_id=recording.account_id, reason=reason)
 
 
 async def _accounts(archive: Archive) -> list[Account]:

@@ -28,7 +28,7 @@ from engine.foundation.errors import Invalid
 from engine.foundation.phone_number import PhoneNumber, parse, written
 from engine.numbers.rules import checked_treatment
 from engine.numbers.sound_names import prompts_of
-from engine.routing import book
+from engine.routing import current_lines
 from engine.routing.model import Line, Rule
 from engine.routing.rules import checked_rules
 from engine.settings import Settings, read_settings
@@ -129,7 +129,7 @@ async def _replayed(
     between: tuple[datetime, datetime],
     printer: _Printer,
 ) -> _Counted:
-    lines = {number: _tried(await book.line(rows, number), rule_set) for number, rule_set in wanted.items()}
+    lines = {number: _tried(await current_lines.find(rows, number), rule_set) for number, rule_set in wanted.items()}
     counted = _Counted()
     whole = await count_arrived(rows, list(lines), *between)
     with _progress(printer) as bar:

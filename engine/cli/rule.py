@@ -18,14 +18,16 @@ from engine.cli.database import in_transaction
 from engine.cli.options import with_options
 from engine.cli.printing import print_json, print_table
 from engine.cli.rules_table import checked_against, print_findings, rules_table
+from engine.cli.this_machine import operator
 from engine.cli.treatment import Take, TreatmentOptions, check_one_of, named_only, takes_in
 from engine.foundation.errors import Invalid
 from engine.foundation.phone_number import PhoneNumber, parse, written
 from engine.numbers import inventory
 from engine.numbers.treatment import Treatment
 from engine.routing import book
-from engine.routing.book import Kept, RuleChange
+from engine.routing.book import Kept
 from engine.routing.model import Rule
+from engine.routing.rule_change import RuleChange
 from engine.routing.rules import checked_rule
 from engine.settings import read_settings
 from engine.whatif.replay import RuleSet
@@ -102,7 +104,9 @@ def add(
     checked_rule(rule(named_only), parsed)
 
     async def deed(rows: AsyncConnection) -> Kept:
-        return await book.add_rule(rows, parsed, rule(await _takes_in(rows, parsed)), checked_against(), position)
+        return await book.add_rule(
+            rows, operator(), parsed, rule(await _takes_in(rows, parsed)), checked_against(), position
+        )
 
     _do(parsed, name, "added", deed)
 
@@ -141,7 +145,7 @@ def set_(
 
     async def deed(rows: AsyncConnection) -> Kept:
         change = wanted(await _takes_in(rows, parsed))
-        return await book.change_rule(rows, parsed, name, change, checked_against())
+        return await book.change_rule(rows, operator(), parsed, name, change, checked_against())
 
     _do(parsed, rename or name, "changed", deed)
 
@@ -150,28 +154,28 @@ def set_(
 def move(number: Number, name: Name, position: Annotated[int, _POSITION]) -> None:
     """Put a rule at another place: the first that says a setting decides it."""
     parsed = parse(number)
-    _do(parsed, name, "moved", lambda rows: book.move_rule(rows, parsed, name, position, checked_against()))
+    _do(parsed, name, "moved", lambda rows: book.move_rule(rows, operator(), parsed, name, position, checked_against()))
 
 
 @app.command()
 def enable(number: Number, name: Name) -> None:
     """Let a rule be asked again."""
     parsed = parse(number)
-    _do(parsed, name, "enabled", lambda rows: book.enable_rule(rows, parsed, name, checked_against(), enabled=True))
+    _switch(parsed, name, enabled=True)
 
 
 @app.command()
 def disable(number: Number, name: Name) -> None:
     """Keep a rule without asking it."""
     parsed = parse(number)
-    _do(parsed, name, "disabled", lambda rows: book.enable_rule(rows, parsed, name, checked_against(), enabled=False))
+    _switch(parsed, name, enabled=False)
 
 
 @app.command()
 def remove(number: Number, name: Name) -> None:
     """Remove a rule."""
     parsed = parse(number)
-    _do(parsed, name, "removed", lambda rows: book.remove_rule(rows, parsed, name, checked_against()))
+    _do(parsed, name, "removed", lambda rows: book.remove_rule(rows, operator(), parsed, name, checked_against()))
 
 
 @app.command()
@@ -207,7 +211,9 @@ def import_(
     """Replace all rules of a number by those in a file: its own, or those of the one number that it holds."""
     parsed = parse(number)
     rules = read_rules(file, parsed)
-    kept = in_transaction(read_settings(), lambda rows: book.replace_rules(rows, parsed, rules, checked_against()))
+    kept = in_transaction(
+        read_settings(), lambda rows: book.replace_rules(rows, operator(), parsed, rules, checked_against())
+    )
     typer.echo(f"number {written(parsed)} has {len(kept.rules)} rules now")
     print_findings(kept.findings)
 
@@ -230,6 +236,13 @@ def read_rules(file: str, number: PhoneNumber) -> tuple[Rule, ...]:
 
 async def _takes_in(rows: AsyncConnection, number: PhoneNumber) -> Take:
     return await takes_in(rows, (await inventory.find(rows, number)).account_id)
+
+
+def _switch(number: PhoneNumber, name: str, *, enabled: bool) -> None:
+    async def deed(rows: AsyncConnection) -> Kept:
+        return await book.enable_rule(rows, operator(), number, name, checked_against(), enabled=enabled)
+
+    _do(number, name, "enabled" if enabled else "disabled", deed)
 
 
 def _do(number: PhoneNumber, name: str, deed: str, work: Callable[[AsyncConnection], Awaitable[Kept]]) -> None:

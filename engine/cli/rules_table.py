@@ -12,7 +12,7 @@ from rich.text import Text
 from engine.cli.printing import Column
 from engine.cli.wording import condition_words, treatment_words
 from engine.events.call_log import printable
-from engine.routing.book import Against
+from engine.routing.check import Against
 from engine.routing.finding import Finding
 from engine.routing.model import Rule
 from engine.settings import PRODUCT_FILES, read_settings

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -17,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from engine.calls.control_all import engines_status
 from engine.cli.database import in_transaction
 from engine.cli.printing import Column, console, or_dash, print_json, print_table
+from engine.cli.this_machine import operator
 from engine.foundation.errors import Invalid, TryLater
 from engine.settings import Settings, read_settings
 from engine.trunks import registry
@@ -143,7 +145,9 @@ def add(
         options_seconds=_given(options_seconds),
     )
     trunk = registry.changed(Trunk(name=name, match=tuple(match), contact=contact), change)
-    _tell("added", in_transaction(read_settings(), lambda rows: registry.add(rows, trunk)))
+    _tell(
+        "added", in_transaction(read_settings(), lambda rows: registry.add(rows, operator(), trunk, datetime.now(UTC)))
+    )
 
 
 @app.command("set")
@@ -198,10 +202,11 @@ def set_(
         raise Invalid(f"trunk {name}: nothing to change; name what is to be different, see `dari trunk set --help`")
 
     async def deed(rows: AsyncConnection) -> Trunk:
-        if not names_login:
-            return await registry.change(rows, name, change)
-        login = _login(name, (await registry.one(rows, name)).login, user, password, realm)
-        return await registry.change(rows, name, msgspec.structs.replace(change, login=login))
+        wanted = change
+        if names_login:
+            login = _login(name, (await registry.one(rows, name)).login, user, password, realm)
+            wanted = msgspec.structs.replace(change, login=login)
+        return await registry.change(rows, operator(), name, wanted, datetime.now(UTC))
 
     _tell("changed", in_transaction(read_settings(), deed))
 
@@ -209,7 +214,7 @@ def set_(
 @app.command()
 def remove(name: Name) -> None:
     """Remove a trunk: its calls are turned away from now on."""
-    in_transaction(read_settings(), lambda rows: registry.remove(rows, name))
+    in_transaction(read_settings(), lambda rows: registry.remove(rows, operator(), name, datetime.now(UTC)))
     typer.echo(f"trunk {name} removed")
 
 

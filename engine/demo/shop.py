@@ -8,6 +8,7 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine.accounts.book import account_named, register_sender
+from engine.accounts.model import LOCAL_OPERATOR
 from engine.foundation.errors import NotFound
 from engine.foundation.phone_number import PhoneNumber
 from engine.numbers import inventory
@@ -34,8 +35,9 @@ _MESSAGE = "[다리분식] 전화 주셔서 감사합니다. 오늘은 밤 9시�
 async def open_shop(connection: AsyncConnection, carrier_ip: str, carrier_contact: str) -> None:
     """Everything that the six calls need, in the caller's transaction."""
     await _trunk(connection, Trunk(name=_TRUNK, match=(carrier_ip,), contact=carrier_contact))
-    account = await account_named(connection, _ACCOUNT, datetime.now(UTC))
-    await register_sender(connection, account.id, KITCHEN, "the demo's own number")
+    now = datetime.now(UTC)
+    account = await account_named(connection, LOCAL_OPERATOR, _ACCOUNT, now)
+    await register_sender(connection, LOCAL_OPERATOR, account.id, KITCHEN, "the demo's own number", now)
     orders = ServiceNumber(
         number=ORDERS,
         kind=NumberKind.VIRTUAL,
@@ -56,10 +58,12 @@ async def open_shop(connection: AsyncConnection, carrier_ip: str, carrier_contac
 
 
 async def _trunk(connection: AsyncConnection, wanted: Trunk) -> None:
+    now = datetime.now(UTC)
+    change = TrunkChange(match=wanted.match, contact=wanted.contact)
     try:
-        await registry.change(connection, wanted.name, TrunkChange(match=wanted.match, contact=wanted.contact))
+        await registry.change(connection, LOCAL_OPERATOR, wanted.name, change, now)
     except NotFound:
-        await registry.add(connection, wanted)
+        await registry.add(connection, LOCAL_OPERATOR, wanted, now)
 
 
 async def _number(connection: AsyncConnection, wanted: ServiceNumber) -> None:

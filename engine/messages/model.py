@@ -10,13 +10,15 @@ from uuid import UUID
 
 import msgspec
 
+from engine.accounts.model import Module
 from engine.foundation.phone_number import PhoneNumber
 
 
 class Status(Enum):
     """queued -> sending -> accepted -> delivered | failed; held: decided against, never sent.
 
-    sending -> unknown when nobody can tell whether the gateway took it; -> queued when it surely did not.
+    sending -> unknown when nobody can tell whether the gateway took it; -> queued when it surely did not; -> held when
+    a function that it needs was switched off before anybody sent it.
     """
 
     HELD = "held"
@@ -77,6 +79,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     """Why it was held, failed or still waits; empty otherwise."""
     certificate: tuple[Check, ...]
+    needs: tuple[Module, ...] = (Module.CALLBACK,)
+    """The account's functions without which it is not sent: asked when it is decided, and again before it goes out."""
     decided_at: datetime
     attempt: int = 0
     """Fencing token: an outbox worker with an older attempt may not write."""

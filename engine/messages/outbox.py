@@ -23,7 +23,16 @@ from engine.jobs.queue import Wanted, enqueue_all
 from engine.messages import store
 from engine.messages.gateways.gateway import Gateway, NeverSeen, Receipt
 from engine.messages.model import Message, Status
-from engine.messages.outcome import DEFAULT_PACE, Move, Pace, after_look_up, after_submission, final, too_late
+from engine.messages.outcome import (
+    DEFAULT_PACE,
+    Move,
+    Pace,
+    after_look_up,
+    after_submission,
+    final,
+    switched_off,
+    too_late,
+)
 from engine.messages.store import Claimed
 
 SEND_MESSAGE = "send_message"
@@ -112,13 +121,14 @@ class Outbox:
             raise TryLater(move.reason, after=move.try_after.total_seconds())
 
     async def _attempt(self, claimed: Claimed, until: datetime) -> Move | None:
-        """Hands a claimed message over, unless the gateway has it or it is too late; what it becomes by that.
+        """Hands a claimed message over, unless the gateway has it or it may not go any more; what it becomes.
 
         None: the claim has run out meanwhile, and whoever has the message now sends it.
         """
         finding = await self._gateway.look_up(claimed.outgoing.id) if claimed.in_doubt else NeverSeen()
-        if isinstance(finding, NeverSeen) and (move := too_late(self._age(claimed), self._pace)):
-            return move
+        kept_back = switched_off(claimed.off) or too_late(self._age(claimed), self._pace)
+        if isinstance(finding, NeverSeen) and kept_back:
+            return kept_back
         if isinstance(finding, NeverSeen) and self._clock.now() >= until:
             return None
         answer = await self._gateway.submit(claimed.outgoing) if isinstance(finding, NeverSeen) else finding

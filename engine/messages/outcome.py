@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -66,6 +67,17 @@ def too_late(age: timedelta, pace: Pace) -> Move | None:
     if age <= pace.send_within:
         return None
     return Move(Status.FAILED, "it could not be sent in time; nobody wants it so late", nobody_got_it=True)
+
+
+def switched_off(functions: Sequence[str]) -> Move | None:
+    """What a message becomes that its gateway surely does not have, when these functions that it needs are off.
+
+    It stays so when they are switched on again: nobody wants it then.
+    """
+    if not functions:
+        return None
+    reason = f"{', '.join(functions)} was switched off for the account before it was sent"
+    return Move(Status.HELD, reason, nobody_got_it=True)
 
 
 def after_submission(

@@ -16,6 +16,7 @@ import msgspec
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from engine.accounts.model import Module
 from engine.foundation.phone_number import PhoneNumber
 from engine.messages.gateways.gateway import Outgoing
 from engine.messages.model import Category, Channel, Check, Message, MessagePlace, Purpose, Status, Wanted
@@ -31,6 +32,8 @@ class Claimed:
     in_doubt: bool
     """Whether the gateway may already have it."""
     decided_at: datetime
+    off: tuple[str, ...] = ()
+    """The functions that it needs and that are switched off for its account now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,8 @@ class Overdue:
 
 
 _COLUMNS = """id, account_id, call_id, number, purpose, recipient, sender, channel, category, text, status, reason,
-    certificate::text AS certificate, decided_at, attempt, gateway, gateway_reference, accepted_at, finished_at"""
+    needs, certificate::text AS certificate, decided_at, attempt, gateway, gateway_reference, accepted_at,
+    finished_at"""
 
 
 async def insert(connection: AsyncConnection, message: Message, look_at: datetime | None) -> bool:
@@ -50,9 +54,9 @@ async def insert(connection: AsyncConnection, message: Message, look_at: datetim
     row = await connection.execute(
         text("""
             INSERT INTO messages (id, account_id, call_id, number, purpose, recipient, sender, channel, category,
-                                  text, status, reason, certificate, decided_at, lease_until)
+                                  text, status, reason, certificate, needs, decided_at, lease_until)
             VALUES (:id, :account_id, :call_id, :number, :purpose, :recipient, :sender, :channel, :category,
-                    :text, :status, :reason, CAST(:certificate AS jsonb), :decided_at, :look_at)
+                    :text, :status, :reason, CAST(:certificate AS jsonb), :needs, :decided_at, :look_at)
             ON CONFLICT (call_id, purpose) DO NOTHING
             RETURNING id
         """),
@@ -70,6 +74,7 @@ async def insert(connection: AsyncConnection, message: Message, look_at: datetim
             "status": message.status.value,
             "reason": message.reason,
             "certificate": msgspec.json.encode(message.certificate).decode(),
+            "needs": [module.value for module in message.needs],
             "decided_at": message.decided_at,
             "look_at": look_at,
         },
@@ -86,7 +91,11 @@ async def claim(connection: AsyncConnection, message_id: UUID, lease_until: date
             )
             UPDATE messages SET status = 'sending', attempt = attempt + 1, lease_until = :lease_until
             FROM before WHERE messages.id = before.id
-            RETURNING recipient, sender, text, attempt, before.status AS status_before, decided_at
+            RETURNING recipient, sender, text, attempt, before.status AS status_before, decided_at,
+                ARRAY(SELECT DISTINCT switch.key FROM accounts a
+                      JOIN accounts up ON up.id = ANY(a.path), jsonb_each(up.modules) switch
+                      WHERE a.id = messages.account_id AND switch.value = 'false'
+                        AND switch.key = ANY(messages.needs) ORDER BY 1) AS off
         """),
         {"id": message_id, "lease_until": lease_until},
     )
@@ -98,6 +107,7 @@ async def claim(connection: AsyncConnection, message_id: UUID, lease_until: date
         attempt=row.attempt,
         in_doubt=row.status_before == Status.UNKNOWN.value,
         decided_at=row.decided_at,
+        off=tuple(row.off),
     )
 
 
@@ -239,6 +249,7 @@ def _message(row: Row[Any]) -> Message:
         status=Status(row.status),
         reason=row.reason,
         certificate=msgspec.json.decode(row.certificate, type=tuple[Check, ...]),
+        needs=tuple(Module(module) for module in row.needs),
         decided_at=row.decided_at,
         attempt=row.attempt,
         gateway=row.gateway,

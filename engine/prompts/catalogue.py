@@ -16,7 +16,7 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from engine.foundation.errors import Invalid, NotFound
+from engine.foundation.errors import Invalid, NotFound, TryLater
 from engine.foundation.files import replace_file
 from engine.prompts.telephone_sound import (
     RATE,
@@ -83,16 +83,19 @@ def keep_speech(audio: bytes, folder: Path) -> str:
 
 
 def keep_samples(wide: Samples, folder: Path) -> str:
-    """Puts wideband samples into the sounds folder as they are; their name.
+    """Puts wideband samples into the sounds folder as they are; their name. Raises TryLater when it takes none.
 
     One that is there already counts as new for `sweep`.
     """
     name = f"own/{hashlib.sha256(pcm(wide)).hexdigest()[:24]}"
     path = path_of(name, folder)
-    if all(path.with_suffix(form).is_file() for form in FORMS):
-        os.utime(path)
-    else:
-        _put_forms(path, _forms(narrowed(wide), wide))
+    try:
+        if all(path.with_suffix(form).is_file() for form in FORMS):
+            os.utime(path)
+        else:
+            _put_forms(path, _forms(narrowed(wide), wide))
+    except OSError as error:
+        raise TryLater(f"sounds: their folder takes none ({error.strerror}); free its disk and try again") from None
     return name
 
 

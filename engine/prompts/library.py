@@ -1,12 +1,14 @@
 """The library: an account's own prompts by name, each with its versions.
 
-Each deed works in the caller's transaction (`engine.foundation.database.transaction`), so that nothing is half done. A
-sound is made before the first statement: nobody waits for a decoder or a provider with a lock held.
+Each deed works in the caller's transaction (`engine.foundation.database.transaction`), so that nothing is half done,
+and writes there what it changed; whether the actor may do it, the door has asked. A sound is made before the first
+statement: nobody waits for a decoder or a provider with a lock held.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -15,6 +17,8 @@ from uuid import UUID
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from engine.accounts.model import Actor, Deed
+from engine.accounts.told import Thing, write_down
 from engine.foundation.errors import Conflict, Invalid, NotFound
 from engine.numbers.sound_names import LONGEST_PROMPT, may_be_prompt
 from engine.prompts import catalogue, store
@@ -53,20 +57,25 @@ class Spoken:
         return self.speech.voice_named(self.voice)
 
 
-async def add(connection: AsyncConnection, shelf: Shelf, file: Path) -> Version:
+async def add(connection: AsyncConnection, actor: Actor, shelf: Shelf, file: Path) -> Version:
     """Takes an audio file in as the prompt's new current version. Raises Invalid for a file that is of no use."""
     sound = await asyncio.to_thread(catalogue.keep, file, shelf.sounds, field="file")
-    return await _put(connection, shelf, _made(shelf, sound, Origin.FILE, file.name))
+    return await _put(connection, actor, shelf, _made(shelf, sound, Origin.FILE, file.name))
 
 
-async def speak(connection: AsyncConnection, shelf: Shelf, spoken: Spoken) -> Version:
+async def speak(connection: AsyncConnection, actor: Actor, shelf: Shelf, spoken: Spoken) -> Version:
     """Has a text spoken as the prompt's new current version. Raises what `Speech.sound_for` does."""
     made = _made(shelf, await spoken.sound(), Origin.SPEECH, spoken.text)
-    return await _put(connection, shelf, msgspec.structs.replace(made, voice=spoken.speaker))
+    return await _put(connection, actor, shelf, msgspec.structs.replace(made, voice=spoken.speaker))
 
 
 async def mix(
-    connection: AsyncConnection, shelf: Shelf, voice: Path | Spoken, music: Path, how: Mix | None = None
+    connection: AsyncConnection,
+    actor: Actor,
+    shelf: Shelf,
+    voice: Path | Spoken,
+    music: Path,
+    how: Mix | None = None,
 ) -> Version:
     """Puts a voice, recorded or spoken, over music as the prompt's new current version. Raises as `add` and `speak`."""
     if isinstance(voice, Spoken):
@@ -76,7 +85,7 @@ async def mix(
         source, speaker = voice.name, None
     sound = await asyncio.to_thread(_mixed, voice_sound, music, shelf.sounds, how)
     made = _made(shelf, sound, Origin.MIX, source)
-    return await _put(connection, shelf, msgspec.structs.replace(made, voice=speaker, music=music.name))
+    return await _put(connection, actor, shelf, msgspec.structs.replace(made, voice=speaker, music=music.name))
 
 
 async def listing(connection: AsyncConnection, account: UUID) -> list[Prompt]:
@@ -110,26 +119,36 @@ async def version_of(connection: AsyncConnection, account: UUID, name: str, vers
     raise _no_version(name, version)
 
 
-async def rollback(connection: AsyncConnection, account: UUID, name: str, version: int) -> Prompt:
+async def rollback(
+    connection: AsyncConnection, actor: Actor, account: UUID, name: str, version: int, now: datetime
+) -> Prompt:
     """Makes another version the current one; calls that play the former one are not touched. Raises NotFound."""
+    before = await find(connection, account, name)
     if not await store.use(connection, account, name, version):
-        await find(connection, account, name)
         raise _no_version(name, version)
+    if before.current.version != version:
+        old, new = {"current": before.current.version}, {"current": version}
+        await _tell(connection, actor, account, name, now, before=old, after=new)
     return await find(connection, account, name)
 
 
-async def remove(connection: AsyncConnection, account: UUID, name: str, version: int | None = None) -> None:
+async def remove(
+    connection: AsyncConnection, actor: Actor, account: UUID, name: str, now: datetime, version: int | None = None
+) -> None:
     """Removes a prompt, or one version that is not the current one. Raises NotFound or Conflict.
 
     The sound itself stays until nobody uses it (`engine.prompts.catalogue.sweep`).
     """
     if version is None:
+        before = await find(connection, account, name)
         if not await store.delete(connection, account, name):
             raise _no_such(name)
-        return
-    await version_of(connection, account, name, version)
-    if not await store.delete_version(connection, account, name, version):
-        raise Conflict(f"prompt {name}: version {version} is the current one; use another version first")
+        gone: dict[str, object] = {"current": before.current.version, "versions": before.versions}
+    else:
+        gone = _told(await version_of(connection, account, name, version))
+        if not await store.delete_version(connection, account, name, version):
+            raise Conflict(f"prompt {name}: version {version} is the current one; use another version first")
+    await _tell(connection, actor, account, name, now, before=gone)
 
 
 async def sounds_in_use(connection: AsyncConnection) -> set[str]:
@@ -178,13 +197,33 @@ def _made(shelf: Shelf, sound: str, origin: Origin, source: str) -> Version:
     )
 
 
-async def _put(connection: AsyncConnection, shelf: Shelf, made: Version) -> Version:
-    return await store.add_version(connection, shelf.account, shelf.name, made)
+async def _put(connection: AsyncConnection, actor: Actor, shelf: Shelf, made: Version) -> Version:
+    version = await store.add_version(connection, shelf.account, shelf.name, made)
+    await _tell(connection, actor, shelf.account, shelf.name, shelf.now, after=_told(version))
+    return version
+
+
+async def _tell(
+    connection: AsyncConnection,
+    actor: Actor,
+    account: UUID,
+    name: str,
+    now: datetime,
+    *,
+    before: Mapping[str, object] | None = None,
+    after: Mapping[str, object] | None = None,
+) -> None:
+    thing = Thing("prompt", account, name)
+    await write_down(connection, actor, Deed.CHANGE_PROMPTS, thing, before=before, after=after, now=now)
+
+
+def _told(version: Version) -> dict[str, object]:
+    return {"version": version.version, "origin": version.origin, "seconds": version.seconds}
 
 
 def _no_such(name: str) -> NotFound:
-    return NotFound(f"prompt {name} is not in this account; `dari prompt list` shows those that are")
+    return NotFound(f"prompt {name} is not in this account; look in its list of prompts")
 
 
 def _no_version(name: str, version: int) -> NotFound:
-    return NotFound(f"prompt {name} has no version {version}; `dari prompt versions` shows those that it has")
+    return NotFound(f"prompt {name} has no version {version}; look which ones it has")

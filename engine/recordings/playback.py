@@ -80,22 +80,12 @@ async def may(archive: Archive, reader: Reader, call_id: UUID, kind: RecordingKi
 
     Raises Invalid for a reason that says nothing, NotFound, and NotAllowed for another organisation's recording.
     """
-    _check(reader)
+    check_reader(reader)
     async with transaction(archive.database) as connection:
         found = await store.find(connection, call_id, kind)
         granted = found is not None and found.account_id == reader.account_id and found.deleted_at is None
         if found:
-            access = Access(
-                call_id=call_id,
-                kind=kind,
-                account_id=reader.account_id,
-                at=archive.clock.now(),
-                who=reader.who,
-                deed=deed,
-                reason=reader.reason,
-                granted=granted,
-            )
-            await store.log(connection, access)
+            await store.log(connection, _access(archive, reader, call_id, kind, deed, granted=granted))
     if found is None:
         raise NotFound(f"call {call_id}: no {kind.value} of it is kept")
     if found.account_id != reader.account_id:
@@ -104,6 +94,12 @@ async def may(archive: Archive, reader: Reader, call_id: UUID, kind: RecordingKi
     if found.deleted_at:
         raise NotFound(f"call {call_id}: its {kind.value} was deleted on {found.deleted_at:%Y-%m-%d}")
     return found
+
+
+async def note_refusal(archive: Archive, reader: Reader, call_id: UUID, kind: RecordingKind, deed: Deed) -> None:
+    """Writes down that somebody was turned away who may not have that recording."""
+    async with transaction(archive.database) as connection:
+        await store.log(connection, _access(archive, reader, call_id, kind, deed, granted=False))
 
 
 @asynccontextmanager
@@ -212,7 +208,23 @@ def _read(sealed: SealedFile, start: int, stop: int) -> bytes:
     return b"".join(sealed.pieces(start, stop))
 
 
-def _check(reader: Reader) -> None:
+def _access(
+    archive: Archive, reader: Reader, call_id: UUID, kind: RecordingKind, deed: Deed, *, granted: bool
+) -> Access:
+    return Access(
+        call_id=call_id,
+        kind=kind,
+        account_id=reader.account_id,
+        at=archive.clock.now(),
+        who=reader.who,
+        deed=deed,
+        reason=reader.reason,
+        granted=granted,
+    )
+
+
+def check_reader(reader: Reader) -> None:
+    """Raises Invalid for somebody who does not say who they are, or why they ask."""
     if not reader.reason.strip() or len(reader.reason) > LONGEST_REASON or not reader.reason.isprintable():
         raise Invalid(f"reason: say in 1 to {LONGEST_REASON} printable characters why the recording is needed")
     if not reader.who.strip() or len(reader.who) > _LONGEST_WHO:

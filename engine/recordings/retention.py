@@ -13,6 +13,9 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from engine.accounts.model import Actor
+from engine.accounts.model import Deed as Permission
+from engine.accounts.told import Thing, write_down
 from engine.cdr.amend import note_recordings_deleted
 from engine.foundation.database import transaction
 from engine.foundation.errors import Conflict, Invalid, NotFound, TryLater
@@ -51,24 +54,41 @@ async def sweep(archive: Archive, told: Callable[[int], None] = lambda _: None) 
     return done
 
 
-async def hold(archive: Archive, reader: Reader, call_id: UUID, kind: RecordingKind) -> None:
-    """Keeps a recording whatever its time, for the reason given. Raises NotFound, NotAllowed, Invalid."""
-    await _set_held(archive, reader, call_id, kind, Deed.HOLD)
+async def hold(archive: Archive, actor: Actor, reader: Reader, call_id: UUID, kind: RecordingKind) -> None:
+    """Keeps a recording whatever its time, for the reason given by `actor`, who asks as `reader`.
+
+    Written down in the access log and in the audit. Raises NotFound, NotAllowed, Invalid.
+    """
+    await _set_held(archive, actor, reader, call_id, kind, Deed.HOLD)
 
 
-async def release(archive: Archive, reader: Reader, call_id: UUID, kind: RecordingKind) -> None:
-    """Lets a held recording go when its time is over. Raises as `hold`."""
-    await _set_held(archive, reader, call_id, kind, Deed.RELEASE)
+async def release(archive: Archive, actor: Actor, reader: Reader, call_id: UUID, kind: RecordingKind) -> None:
+    """Lets a held recording go when its time is over. Written down, and raises, as `hold`."""
+    await _set_held(archive, actor, reader, call_id, kind, Deed.RELEASE)
 
 
-async def set_term(archive: Archive, account_id: UUID, days: int | None) -> int:
-    """How many days this owner's recordings are kept, those that are there included; None: as the setting says."""
+async def set_term(archive: Archive, actor: Actor, account_id: UUID, days: int | None) -> int:
+    """How many days this owner's recordings are kept, those that are there included; None: as the setting says.
+
+    Another term than before is written down in the audit.
+    """
     if days is not None and not 1 <= days <= LONGEST_TERM:
         raise Invalid(f"days: {days} must be 1 to {LONGEST_TERM}")
     async with transaction(archive.database) as connection:
+        before = await store.days(connection, account_id)
         await store.set_days(connection, account_id, days)
         term = (await archive.term(connection, account_id)).days
         await store.reterm(connection, account_id, term)
+        if before != days:
+            await write_down(
+                connection,
+                actor,
+                Permission.CHANGE_RECORDINGS,
+                Thing("term of recordings", account_id, account_id),
+                before={"days": before},
+                after={"days": days},
+                now=archive.clock.now(),
+            )
     return term
 
 
@@ -123,9 +143,22 @@ async def _told_records(connection: AsyncConnection, gone: Sequence[Recording], 
     await note_recordings_deleted(connection, talks, voicemails, reason)
 
 
-async def _set_held(archive: Archive, reader: Reader, call_id: UUID, kind: RecordingKind, deed: Deed) -> None:
+async def _set_held(
+    archive: Archive, actor: Actor, reader: Reader, call_id: UUID, kind: RecordingKind, deed: Deed
+) -> None:
     await may(archive, reader, call_id, kind, deed)
+    held = reader.reason if deed is Deed.HOLD else None
     async with transaction(archive.database) as connection:
-        reason = reader.reason if deed is Deed.HOLD else None
-        if not await store.set_held(connection, call_id, kind, reason):
+        before = await store.find_locked(connection, call_id, kind)
+        if before is None:
             raise NotFound(f"call {call_id}: its {kind.value} was deleted meanwhile")
+        await store.set_held(connection, call_id, kind, held)
+        await write_down(
+            connection,
+            actor,
+            Permission.CHANGE_RECORDINGS,
+            Thing("recording", before.account_id, call_id),
+            before={"held": before.held},
+            after={"kind": kind.value, "held": held, "reason": reader.reason},
+            now=archive.clock.now(),
+        )

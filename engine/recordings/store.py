@@ -25,8 +25,10 @@ _REPLACE = text("""
     WHERE call_id = :call_id AND kind = :kind AND account_id = :account_id AND deleted_at IS NULL
 """)
 _FIND = text(f"SELECT {_FIELDS} FROM recordings WHERE call_id = :call_id AND kind = :kind")  # noqa: S608
+_FIND_LOCKED = text(f"""
+    SELECT {_FIELDS} FROM recordings WHERE call_id = :call_id AND kind = :kind AND {_LIVING} FOR UPDATE
+""")  # noqa: S608
 _OF_CALL = text(f"SELECT {_FIELDS} FROM recordings WHERE call_id = :call_id ORDER BY kind")  # noqa: S608
-_OF_CALLS = text(f"SELECT {_FIELDS} FROM recordings WHERE call_id = ANY(:call_ids)")  # noqa: S608
 _LIST = text(f"""
     SELECT {_FIELDS} FROM recordings
     WHERE (CAST(:account AS uuid) IS NULL OR account_id = :account) AND (:deleted OR {_LIVING})
@@ -63,9 +65,7 @@ _LEAVING = text(f"""
     ORDER BY deleted_at LIMIT :limit
 """)  # noqa: S608
 _REMOVED = text("UPDATE recordings SET removed_at = :now WHERE file = ANY(:files) AND deleted_at IS NOT NULL")
-_HOLD = text(f"""
-    UPDATE recordings SET held = :reason WHERE call_id = :call_id AND kind = :kind AND {_LIVING}
-""")  # noqa: S608
+_HOLD = text("UPDATE recordings SET held = :reason WHERE call_id = :call_id AND kind = :kind")
 _HELD = text(f"SELECT count(*) FROM recordings WHERE account_id = :account AND held IS NOT NULL AND {_LIVING}")  # noqa: S608
 _DAYS = text("SELECT days FROM recording_terms WHERE account_id = :account")
 _SET_DAYS = text("""
@@ -131,12 +131,14 @@ async def find(connection: AsyncConnection, call_id: UUID, kind: RecordingKind) 
     return _recording(row) if row else None
 
 
+async def find_locked(connection: AsyncConnection, call_id: UUID, kind: RecordingKind) -> Recording | None:
+    """One that is not deleted; nobody else changes it before the transaction ends."""
+    row = (await connection.execute(_FIND_LOCKED, {"call_id": call_id, "kind": kind.value})).one_or_none()
+    return _recording(row) if row else None
+
+
 async def of_call(connection: AsyncConnection, call_id: UUID) -> list[Recording]:
     return [_recording(row) for row in await connection.execute(_OF_CALL, {"call_id": call_id})]
-
-
-async def of_calls(connection: AsyncConnection, call_ids: Sequence[UUID]) -> list[Recording]:
-    return [_recording(row) for row in await connection.execute(_OF_CALLS, {"call_ids": list(call_ids)})]
 
 
 async def listing(
@@ -180,10 +182,9 @@ async def note_removed(connection: AsyncConnection, files: Sequence[str], now: d
     await connection.execute(_REMOVED, {"files": list(files), "now": now})
 
 
-async def set_held(connection: AsyncConnection, call_id: UUID, kind: RecordingKind, reason: str | None) -> bool:
-    """False when there is none, or none any more."""
-    done = await connection.execute(_HOLD, {"call_id": call_id, "kind": kind.value, "reason": reason})
-    return bool(done.rowcount)
+async def set_held(connection: AsyncConnection, call_id: UUID, kind: RecordingKind, reason: str | None) -> None:
+    """Why it is held; None: it is not."""
+    await connection.execute(_HOLD, {"call_id": call_id, "kind": kind.value, "reason": reason})
 
 
 async def count_held(connection: AsyncConnection, account_id: UUID) -> int:

@@ -19,7 +19,7 @@ from engine.foundation.errors import Invalid, TryLater
 from engine.foundation.phone_number import PhoneNumber, national
 from engine.numbers.treatment import CallerShown, Failure
 from engine.prompts.catalogue import path_of
-from engine.routing.call_plan import Announce, Asked, CallPlan, Forward, Ring, Say, SendText, Voicemail
+from engine.routing.call_plan import Announce, CallPlan, Forward, Ring, Say, SendText, Voicemail
 from engine.routing.model import Line
 from engine.routing.way_out import gone_through
 
@@ -82,7 +82,7 @@ def scripts_of(lookups: Lookups, sounds: Path, clock: Clock) -> dict[str, Script
 
 def decision_of(plan: CallPlan) -> dict[str, str]:
     """Whether the call is forwarded or refused with an announcement, and by which rule."""
-    told = {"DARI_WHY": words(_why(plan.asked))}
+    told = {"DARI_WHY": words(_why(plan))}
     if isinstance(plan, Announce):
         return told | {"DARI_DECISION": "announce", "DARI_RESULT": plan.result.value}
     before = plan.failed_before
@@ -160,10 +160,11 @@ def _paths(names: tuple[str, ...] | list[str], sounds: Path) -> str:
     return "&".join(exact(str(path_of(name, sounds).with_suffix("")), "sound") for name in names)
 
 
-def _why(asked: tuple[Asked, ...]) -> str:
-    """The rules that held."""
-    held = [f"{one.rule}: {one.why}" for one in asked if one.holds]
-    return "; ".join(held) or "no rule held"
+def _why(plan: CallPlan) -> str:
+    """The rules that held, and the functions that are off and would be needed."""
+    held = [f"{one.rule}: {one.why}" for one in plan.asked if one.holds]
+    off = [f" - switched off: {module.value}" for module in plan.switched_off]
+    return ("; ".join(held) or "no rule held") + "".join(off)
 
 
 _DIALSTATUS = {

@@ -23,7 +23,7 @@ from engine.routing.edges import edges
 from engine.routing.model import BLOCKED, WITHHELD, AccountRouting, History, Line, Load
 from engine.routing.opening import situation, zone_of
 from engine.routing.plan import laid_over, plan
-from engine.routing.stages import may_ring
+from engine.routing.switched import targets_of
 
 AHEAD = timedelta(days=14)
 """For how long entries are made; the last one holds on."""
@@ -147,19 +147,21 @@ def _planned(line: Line, caller: PhoneNumber | None, instant: datetime, ring_sec
     """What callers and targets notice of the plan, and nothing else of it."""
     planned = plan(line, caller, instant, _NO_PAST, ring_seconds)
     if isinstance(planned, Announce):
-        return Entry(None, msgspec.structs.replace(planned, asked=()))
+        return Entry(None, msgspec.structs.replace(planned, asked=(), switched_off=()))
     targets = 0
     if _has_limit(line):
         over = plan(line, caller, instant, _FULL, ring_seconds)
         targets = len(planned.stages) - len(over.stages) if isinstance(over, Forward) else 0
-    noticed = msgspec.structs.replace(planned, asked=(), left_out=(), ringback_until=None, callback=None)
+    noticed = msgspec.structs.replace(
+        planned, asked=(), left_out=(), switched_off=(), ringback_until=None, callback=None
+    )
     return _before_the_draw(line, caller, instant, Entry(None, noticed, targets))
 
 
 def _before_the_draw(line: Line, caller: PhoneNumber | None, instant: datetime, entry: Entry) -> Entry:
     """The targets in the order in which they are set, with their shares, where the plan of one call has drawn one."""
     treatment, _ = laid_over(line, situation(line, caller, instant, _NO_PAST))
-    named = [target for target in treatment.targets or () if may_ring(target.number, line.number.number)]
+    named = targets_of(line, treatment)
     if treatment.order is not TargetOrder.BY_SHARE or len(named) < 2 or not isinstance(entry.plan, Forward):
         return entry
     drawn, *others = entry.plan.stages[: len(named)]

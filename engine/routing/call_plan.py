@@ -12,6 +12,7 @@ from uuid import UUID
 
 import msgspec
 
+from engine.accounts.model import Module
 from engine.cdr.model import Result
 from engine.foundation.phone_number import PhoneNumber
 from engine.numbers.treatment import CallerShown, ConsentOffer, Failure, RecordMode
@@ -112,6 +113,8 @@ class Announce(msgspec.Struct, frozen=True, tag=True):
     result: Result
     account_id: UUID | None = None
     asked: tuple[Asked, ...] = ()
+    switched_off: tuple[Module, ...] = ()
+    """The functions for want of which nobody is rung."""
 
     @property
     def rules(self) -> tuple[str, ...]:
@@ -140,6 +143,8 @@ class Forward(msgspec.Struct, frozen=True, tag=True):
     """The message after the call that a rule sets in place of the number's; "": none."""
     asked: tuple[Asked, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
+    switched_off: tuple[Module, ...] = ()
+    """The functions that the number's settings ask for, and that are off for its account."""
 
     @property
     def rules(self) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ Only what is certain is said: a rule about which nothing is found may still be a
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from engine.numbers.treatment import Treatment
@@ -23,21 +24,27 @@ _WEEKDAYS_KO = "월화수목금토일"
 _KINDS_KO = {DayKind.PUBLIC_HOLIDAY: "공휴일", DayKind.CLOSED_DAY: "휴무일", DayKind.OPEN_DAY: "영업일"}
 
 
-def check(
-    line: Line, now: datetime, ring_seconds: int = 30, sounds: Container[str] | None = None
-) -> tuple[Finding, ...]:
-    """What is odd about the line's standing treatment and its enabled rules, in their order.
+@dataclass(frozen=True, slots=True)
+class Against:
+    """What rules are checked against besides their number and account."""
 
-    `ring_seconds` is the system's ring time; `sounds` are the names of those that are there, None: not asked.
-    """
-    found = list(of_treatment(None, line, ring_seconds, sounds))
+    now: datetime
+    ring_seconds: int = 30
+    """The system's ring time."""
+    sounds: Container[str] | None = None
+    """Names of the sounds that are there; None: not asked."""
+
+
+def check(line: Line, against: Against) -> tuple[Finding, ...]:
+    """What is odd about the line's standing treatment and its enabled rules, in their order."""
+    found = list(of_treatment(None, line, against.ring_seconds, against.sounds))
     enabled = [rule for rule in line.rules if rule.enabled]
-    today = now.astimezone(zone_of(line.account.zone)).date()
+    today = against.now.astimezone(zone_of(line.account.zone)).date()
     for at, rule in enumerate(enabled):
         never = list(_never_holds(rule, line, today))
         found += never or _never_decides(rule, enabled[:at])
         found += _odd_callers(rule, line)
-        found += of_treatment(rule, line, ring_seconds, sounds)
+        found += of_treatment(rule, line, against.ring_seconds, against.sounds)
     return tuple(found)
 
 

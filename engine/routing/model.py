@@ -9,6 +9,7 @@ from uuid import UUID
 
 import msgspec
 
+from engine.accounts.model import Module
 from engine.cdr.model import Result
 from engine.foundation.phone_number import PhoneNumber
 from engine.numbers.model import ServiceNumber
@@ -95,6 +96,8 @@ class AccountRouting(msgspec.Struct, frozen=True, kw_only=True):
     closed_days: tuple[ClosedDay, ...] = ()
     groups: dict[str, frozenset[PhoneNumber]] = {}
     """Callers by the group's name."""
+    off: frozenset[Module] = frozenset()
+    """The functions that are switched off for it, here or above it."""
     prompts: dict[str, str] = {}
     """The sound of each prompt's current version, by the prompt's name."""
 

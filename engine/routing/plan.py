@@ -4,13 +4,15 @@ The order of decisions, the same for every call:
 
 1. Nobody has the number: the announcement says so.
 2. The caller is in the account's group `blocked`: turned away, and no rule is asked.
-3. The number is suspended: the announcement says so, whatever its rules say.
-4. The number's rules are asked in their order. For each setting the first enabled rule decides that holds and says it;
-   what no rule says, the number's standing treatment says, and what that leaves unsaid, the system's defaults.
-5. An announcement (closed, on holiday) is heard instead of ringing anybody.
-6. More calls than the number or its account may have: the targets are left out, the chain after them is asked.
-7. The targets ring in the order set. Whoever may not be dialled is left out; nobody is left: not forwardable.
-8. Then the fallbacks, each by how the last attempt failed, without promises of a text message to callers who can get
+3. Calls are switched off for the account: the announcement is that of a number that is not in service.
+4. The number is suspended: the announcement says so, whatever its rules say.
+5. The number's rules are asked in their order. For each setting the first enabled rule decides that holds and says it;
+   what no rule says, the number's standing treatment says, and what that leaves unsaid, the system's defaults. What
+   needs a function that is switched off for the account is then left out, whoever said it.
+6. An announcement (closed, on holiday) is heard instead of ringing anybody.
+7. More calls than the number or its account may have: the targets are left out, the chain after them is asked.
+8. The targets ring in the order set. Whoever may not be dialled is left out; nobody is left: not forwardable.
+9. Then the fallbacks, each by how the last attempt failed, without promises of a text message to callers who can get
    none (withheld, no mobile), who are not offered one either; then the busy sounds for a caller whom they leave busy. A
    caller over a limit is told so; after any other failure there is the bare SIP answer alone.
 """
@@ -22,6 +24,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from engine.accounts.model import Module
 from engine.cdr.model import Result
 from engine.foundation.phone_number import PhoneNumber
 from engine.messages.rules import recipient_is_mobile
@@ -30,7 +33,8 @@ from engine.routing.call_plan import Announce, Asked, CallPlan, Forward, LeftOut
 from engine.routing.edges import edges
 from engine.routing.model import BLOCKED, History, Line, Load, Rule
 from engine.routing.opening import Situation, situation, verdict
-from engine.routing.stages import after_targets, in_order, lot, may_ring, rings
+from engine.routing.stages import after_targets, in_order, lot, rings
+from engine.routing.switched import as_switched, targets_of
 from engine.routing.whisper_text import whispered
 
 NOT_IN_SERVICE = "ko/not-in-service"
@@ -56,21 +60,28 @@ def plan(
     account_id = line.number.account_id
     if caller is not None and caller in line.account.groups.get(BLOCKED, ()):
         return Announce(BLOCKED_SOUND, Result.BLOCKED, account_id)
+    if Module.CALLS in line.account.off:
+        return Announce(NOT_IN_SERVICE, Result.SWITCHED_OFF, account_id, switched_off=(Module.CALLS,))
     if line.number.suspended is not None:
         return Announce(line.number.suspended, Result.NOT_IN_SERVICE, account_id)
     call = situation(line, caller, instant.astimezone(UTC), history)
-    treatment, asked = laid_over(line, call)
+    said, asked = laid_over(line, call)
+    treatment, switched_off = as_switched(line, said)
     if treatment.announcement:
         return Announce(treatment.announcement, Result.CLOSED, account_id, _deciding_only("announcement", asked))
     over = _is_over(line.number.limits, history.number) or _is_over(line.account.limits, history.account)
-    targets = () if over else _targets(line, treatment)
+    targets = () if over else targets_of(line, treatment)
     if not over and not targets:
-        return Announce(NOT_IN_SERVICE, Result.NOT_FORWARDABLE, account_id, _deciding_only("targets", asked))
+        lacking = tuple(module for module in switched_off if module is Module.MOBILE_TARGETS)
+        asked = _deciding_only("targets", asked)
+        return Announce(NOT_IN_SERVICE, Result.NOT_FORWARDABLE, account_id, asked, lacking)
     seconds = treatment.ring_seconds or ring_seconds
     first = _first(line.number.number, targets, treatment, call, seconds) if targets else ()
     kept, left_out = _what_can_be_kept(treatment, call)
     found = _forward(line, call, kept, asked, first + after_targets(kept, line.number.number, seconds), over)
-    return msgspec.structs.replace(found, left_out=left_out) if left_out else found
+    if not (left_out or switched_off):
+        return found
+    return msgspec.structs.replace(found, left_out=left_out, switched_off=switched_off)
 
 
 def laid_over(line: Line, call: Situation) -> tuple[Treatment, tuple[Asked, ...]]:
@@ -111,12 +122,6 @@ def _is_over(limits: Limits, load: Load) -> bool:
             (limits.per_day, load.last_day),
         )
     )
-
-
-def _targets(line: Line, treatment: Treatment) -> tuple[Target, ...]:
-    """Those that may be dialled; the number's own where the treatment names none."""
-    named = treatment.targets or (Target(number=line.number.target),)
-    return tuple(target for target in named if may_ring(target.number, line.number.number))
 
 
 def _first(

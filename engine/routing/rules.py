@@ -63,8 +63,8 @@ def check_closed_day(closed: ClosedDay) -> None:
 def _check_store_notice(treatment: Treatment, number: PhoneNumber) -> None:
     if treatment.store_notice is False:
         raise Invalid(
-            "the store notice cannot be switched off by a rule while the service is on; switch the service off on the "
-            f"number with `dari number set {written(number)} --no-store-notice`"
+            "the store notice cannot be switched off by a rule while the service is on; switch the service off in "
+            f"the settings of {written(number)} itself"
         )
 
 

@@ -12,6 +12,7 @@ import msgspec
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from engine.accounts.model import Module
 from engine.foundation.phone_number import PhoneNumber
 from engine.numbers.treatment import Limits
 from engine.routing.entries import Holiday, Member
@@ -60,6 +61,9 @@ _OPEN = text("""
 
 _ACCOUNTS = f"""
     SELECT CAST(jsonb_build_object('account_id', a.id, 'zone', a.zone, 'limits', a.limits,
+        'off', ARRAY(SELECT DISTINCT switch.key FROM accounts up, jsonb_each(up.modules) switch
+            WHERE up.id = ANY(a.path) AND switch.value = 'false' AND switch.key = ANY(CAST(:modules AS text[]))
+            ORDER BY 1),
         'closed_days', coalesce((SELECT {_CLOSED_DAYS} FROM closed_days WHERE account_id = a.id), '[]'),
         'groups', coalesce((SELECT jsonb_object_agg(g.name, g.numbers) FROM (
             SELECT name, jsonb_agg(number) AS numbers FROM caller_groups WHERE account_id = a.id GROUP BY name
@@ -81,11 +85,13 @@ _ADD_MEMBERS = text("""
     INSERT INTO caller_groups (account_id, name, number, note)
     SELECT :account, :name, number, :note FROM unnest(CAST(:numbers AS text[])) AS number
     ON CONFLICT (account_id, name, number) DO NOTHING
+    RETURNING number
 """)
 _REMOVE_MEMBERS = text("""
     DELETE FROM caller_groups
     WHERE account_id = :account AND name = :name
       AND (CAST(:numbers AS text[]) IS NULL OR number = ANY(CAST(:numbers AS text[])))
+    RETURNING number
 """)
 
 _HOLIDAYS = text("""
@@ -105,7 +111,10 @@ _KEEP_PUBLIC = text("""
 _ADD_HOLIDAY = text("""
     INSERT INTO holidays (day, name, source) VALUES (:day, :name, 'temporary') ON CONFLICT (day) DO NOTHING
 """)
-_REMOVE_HOLIDAY = text("DELETE FROM holidays WHERE day = :day")
+_REMOVE_HOLIDAY = text("DELETE FROM holidays WHERE day = :day RETURNING name")
+
+_MODULES = [module.value for module in Module]
+"""Those that this version knows."""
 
 _ROWS_AT_ONCE = 1000  # some milliseconds of work: calls go on in between
 _LISTS_REMEMBERED = 20_000
@@ -157,10 +166,9 @@ async def all_closed_days_of_numbers(connection: AsyncConnection) -> dict[PhoneN
     return {row[0]: _closed_days_in(row[1]) for row in await connection.execute(_ALL_CLOSED_DAYS)}
 
 
-async def close(connection: AsyncConnection, of: UUID | PhoneNumber, days: Sequence[ClosedDay]) -> int:
-    """How many of these days were not there yet."""
-    done = [(await connection.execute(_CLOSE, _owner(of) | _closed_day_row(day))).rowcount for day in days]
-    return sum(done)
+async def close(connection: AsyncConnection, of: UUID | PhoneNumber, days: Sequence[ClosedDay]) -> list[ClosedDay]:
+    """Those of these days that were not there yet."""
+    return [day for day in days if (await connection.execute(_CLOSE, _owner(of) | _closed_day_row(day))).rowcount]
 
 
 async def open_again(connection: AsyncConnection, of: UUID | PhoneNumber, day: ClosedDay) -> bool:
@@ -169,13 +177,13 @@ async def open_again(connection: AsyncConnection, of: UUID | PhoneNumber, day: C
 
 
 async def account(connection: AsyncConnection, account_id: UUID) -> AccountRouting | None:
-    found = await connection.scalar(_ACCOUNT, {"account": account_id})
+    found = await connection.scalar(_ACCOUNT, {"account": account_id, "modules": _MODULES})
     return _account_in(found) if found else None
 
 
 async def all_accounts(connection: AsyncConnection) -> AsyncIterator[list[AccountRouting]]:
     """Part by part."""
-    async with connection.stream(_ALL_ACCOUNTS) as result:
+    async with connection.stream(_ALL_ACCOUNTS, {"modules": _MODULES}) as result:
         async for rows in result.partitions(_ROWS_AT_ONCE):
             yield [_account_in(row[0]) for row in rows]
 
@@ -198,18 +206,18 @@ async def members(connection: AsyncConnection, account_id: UUID, group: str | No
 
 async def add_members(
     connection: AsyncConnection, account_id: UUID, group: str, numbers: Collection[PhoneNumber], note: str
-) -> int:
-    """How many were not in it yet."""
-    values = {"account": account_id, "name": group, "numbers": list(numbers), "note": note}
-    return (await connection.execute(_ADD_MEMBERS, values)).rowcount
+) -> list[PhoneNumber]:
+    """Those that were not in it yet."""
+    values = {"account": account_id, "name": group, "numbers": sorted(numbers), "note": note}
+    return [PhoneNumber(row[0]) for row in await connection.execute(_ADD_MEMBERS, values)]
 
 
 async def remove_members(
     connection: AsyncConnection, account_id: UUID, group: str, numbers: Collection[PhoneNumber] | None
-) -> int:
-    """How many were in it; None: all that are."""
+) -> list[PhoneNumber]:
+    """Those that were in it; None: all that are."""
     values = {"account": account_id, "name": group, "numbers": None if numbers is None else list(numbers)}
-    return (await connection.execute(_REMOVE_MEMBERS, values)).rowcount
+    return [PhoneNumber(row[0]) for row in await connection.execute(_REMOVE_MEMBERS, values)]
 
 
 async def holidays(connection: AsyncConnection, year: int | None = None) -> list[Holiday]:
@@ -235,9 +243,10 @@ async def add_holiday(connection: AsyncConnection, day: date, name: str) -> bool
     return bool((await connection.execute(_ADD_HOLIDAY, {"day": day, "name": name})).rowcount)
 
 
-async def remove_holiday(connection: AsyncConnection, day: date) -> bool:
-    """False when that day is none."""
-    return bool((await connection.execute(_REMOVE_HOLIDAY, {"day": day})).rowcount)
+async def remove_holiday(connection: AsyncConnection, day: date) -> str | None:
+    """What it was called; None: that day is none."""
+    name: str | None = await connection.scalar(_REMOVE_HOLIDAY, {"day": day})
+    return name
 
 
 @lru_cache(_LISTS_REMEMBERED)

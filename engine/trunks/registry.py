@@ -1,19 +1,23 @@
 """The register of trunks: adds, changes and removes them.
 
-Each deed works in the caller's transaction (`engine.foundation.database.transaction`), so that nothing is half done.
+Each deed works in the caller's transaction (`engine.foundation.database.transaction`), so that nothing is half done,
+and writes there what it changed; whether the actor may do it, the door has asked.
 """
 
 from __future__ import annotations
 
+from datetime import datetime
 from ipaddress import IPv4Network
 
 import msgspec
 from msgspec import UNSET, UnsetType
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from engine.accounts.model import OPERATOR_ID, Actor, Deed
+from engine.accounts.told import Thing, write_down
 from engine.foundation.errors import Conflict, Invalid, NotFound
 from engine.trunks import store
-from engine.trunks.model import Login, NumberFormat, Trunk
+from engine.trunks.model import Login, NumberFormat, Trunk, shown
 from engine.trunks.terms import check
 
 
@@ -39,27 +43,31 @@ class TrunkChange(msgspec.Struct, frozen=True, kw_only=True):
     options_seconds: int | UnsetType = UNSET
 
 
-async def add(connection: AsyncConnection, trunk: Trunk) -> Trunk:
+async def add(connection: AsyncConnection, actor: Actor, trunk: Trunk, now: datetime) -> Trunk:
     """Registers a trunk, its networks as they are kept. Raises Invalid, or Conflict when name or a network is taken."""
     trunk = _checked(trunk)
     if not await store.insert(connection, trunk):
-        raise Conflict(f"trunk {trunk.name} exists already; change it with `dari trunk set`, or choose another name")
+        raise Conflict(f"trunk {trunk.name} exists already; change that one, or choose another name")
     await _claim(connection, trunk)
+    await _tell(connection, actor, trunk.name, None, trunk, now)
     return trunk
 
 
-async def change(connection: AsyncConnection, name: str, wanted: TrunkChange) -> Trunk:
+async def change(connection: AsyncConnection, actor: Actor, name: str, wanted: TrunkChange, now: datetime) -> Trunk:
     """Changes a trunk; the trunk as it is then. Raises NotFound, Invalid, or Conflict when a network is taken."""
-    after = _checked(changed(await one(connection, name), wanted))
+    before = await one(connection, name)
+    after = _checked(changed(before, wanted))
     await store.update(connection, after)
     await _claim(connection, after)
+    await _tell(connection, actor, name, before, after, now)
     return after
 
 
-async def remove(connection: AsyncConnection, name: str) -> None:
+async def remove(connection: AsyncConnection, actor: Actor, name: str, now: datetime) -> None:
     """Removes a trunk: its calls are turned away from then on. Raises NotFound."""
-    if not await store.delete(connection, name):
-        raise _no_such(name)
+    before = await one(connection, name)
+    await store.delete(connection, name)
+    await _tell(connection, actor, name, before, None, now)
 
 
 async def one(connection: AsyncConnection, name: str) -> Trunk:
@@ -102,5 +110,25 @@ async def _claim(connection: AsyncConnection, trunk: Trunk) -> None:
         )
 
 
+async def _tell(
+    connection: AsyncConnection, actor: Actor, name: str, before: Trunk | None, after: Trunk | None, now: datetime
+) -> None:
+    """Writes down what is different; of a password only that there is another."""
+    old, new = _told(before), _told(after)
+    if before and after:
+        differing = [field for field in new if old[field] != new[field]]
+        old, new = ({field: one[field] for field in differing} for one in (old, new))
+        if before.login != after.login:
+            new["login"] = "changed"
+    if old or new:
+        thing = Thing("trunk", OPERATOR_ID, name)
+        await write_down(connection, actor, Deed.CHANGE_TRUNKS, thing, before=old or None, after=new or None, now=now)
+
+
+def _told(trunk: Trunk | None) -> dict[str, object]:
+    told: dict[str, object] = msgspec.to_builtins(shown(trunk)) if trunk else {}
+    return told
+
+
 def _no_such(name: str) -> NotFound:
-    return NotFound(f"trunk {name} does not exist; `dari trunk list` shows those that do")
+    return NotFound(f"trunk {name} does not exist; look in the list of trunks")

@@ -12,7 +12,7 @@ from engine.callbacks.evidence import Evidence
 from engine.callbacks.gather_evidence import evidence_now
 from engine.foundation.errors import NotFound
 from engine.foundation.phone_number import PhoneNumber
-from engine.routing import book
+from engine.routing import current_lines
 from engine.routing.model import History, Line
 from engine.routing.plan import plan
 from engine.whatif.explanation import Asking, Explanation, assumed_record, explain
@@ -39,7 +39,7 @@ async def read_from_database(
 ) -> Read:
     """`instant` says when the call is, for the number's line; None: nobody has the number."""
     try:
-        line = await book.line(connection, number)
+        line = await current_lines.find(connection, number)
     except NotFound:
         return Read(None, History(), Evidence(), instant(None), DATABASE)
     at = instant(line)

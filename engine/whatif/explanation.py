@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from engine.accounts.model import Module
 from engine.callbacks.decision import Decision, EndedCall, HoldMessage, foreseen
 from engine.callbacks.evidence import Evidence
 from engine.callbacks.wishes import Wish
@@ -179,6 +180,8 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     past_calls: int
     """This caller's earlier calls to the number that were looked at."""
     rules: tuple[RuleAnswer, ...]
+    switched_off: tuple[Module, ...]
+    """The functions that the number's settings ask for in this call, and that are off for its account."""
     announcement: Announcement | None
     """Or else `forwarding`."""
     forwarding: Forwarding | None
@@ -225,6 +228,7 @@ def explain(
         rules=tuple(
             RuleAnswer(rule=one.rule, holds=one.holds, why=one.why, settings=one.settings) for one in plan.asked
         ),
+        switched_off=plan.switched_off,
         announcement=_announcement(plan) if isinstance(plan, Announce) else None,
         forwarding=_forwarding(plan, asking, zone) if isinstance(plan, Forward) else None,
         limits=_limits(line, history) if line else None,
@@ -364,7 +368,7 @@ def _messages(
     told: list[MessageTold] = []
     for purpose, talked, record in _cases(asking, number, plan, talk_seconds):
         now = record.ended_at + _MESSAGE_AFTER
-        for wish, decision in foreseen(EndedCall(record, number, known.senders), known.last_at, now):
+        for wish, decision in foreseen(EndedCall(record, number, known.senders, line.account.off), known.last_at, now):
             if wish.purpose is purpose:
                 told.append(_message(wish, decision, talked))
     return tuple(told)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
+from math import inf
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from engine.calls.steps.accept import PROMPT as PRESS_1
 from engine.calls.steps.voicemail import BEEP, THANKS
 from engine.calls.steps.waiting import CONNECTING
 from engine.cdr.model import Result
-from engine.foundation.errors import NotFound
+from engine.foundation.errors import Invalid, NotFound
 from engine.foundation.phone_number import written
 from engine.numbers.treatment import Failure
 from engine.prompts.telephone_sound import RATE, Samples, pcm
@@ -93,12 +94,14 @@ def hear(
     *,
     spoken: Mapping[str, str] | None = None,
     ringbacks: Sequence[tuple[float, tuple[str, ...]]] = (),
+    longest: float = inf,
 ) -> Heard:
     """`spoken`: the sound that each text has become; a text that is not in it is left out, as in a call.
 
     `ringbacks`: from how many seconds on which other ringback is heard, when rules change it while it rings.
+    Raises Invalid when it lasts longer than `longest` seconds.
     """
-    tape = _Tape(read)
+    tape = _Tape(read, longest)
     match plan:
         case Announce():
             end = tape.play(0.0, Ear.CALLER, "announcement", plan.sound)
@@ -141,9 +144,10 @@ def wav_of(heard: Heard, *, stereo: bool) -> bytes:
 
 @dataclass(slots=True)
 class _Tape:
-    """Two channels that sounds are laid on."""
+    """Two channels that sounds are laid on, none beyond `longest` seconds."""
 
     read: ReadSound
+    longest: float
     pieces: list[tuple[Ear, float, Samples]] = field(default_factory=list)
     timeline: list[Moment] = field(default_factory=list)
 
@@ -159,6 +163,7 @@ class _Tape:
 
     def lay(self, at: float, ear: Ear, what: str, samples: Samples, sound: str | None = None) -> float:
         seconds = len(samples) / RATE
+        self.reach(at + seconds)
         self.pieces.append((ear, at, samples))
         self.timeline.append(Moment(at=at, seconds=seconds, ear=ear, what=what, sound=sound))
         return at + seconds
@@ -171,14 +176,24 @@ class _Tape:
                 self.timeline.append(
                     Moment(at=at, seconds=0.0, ear=Ear.CALLER, what="ringback", sound=sound, missing=True)
                 )
+        self.reach(until)
         length = round((until - at) * RATE)
         if length > 0 and there:
             self.lay(at, Ear.CALLER, "ringback", np.resize(np.concatenate(there), length), " ".join(sounds))
 
     def note(self, at: float, ear: Ear, what: str, seconds: float = 0.0) -> float:
         """Something that happens and is not heard."""
+        self.reach(at + seconds)
         self.timeline.append(Moment(at=at, seconds=seconds, ear=ear, what=what))
         return at + seconds
+
+    def reach(self, instant: float) -> None:
+        """Raises Invalid when the tape ends before."""
+        if instant > self.longest:
+            raise Invalid(
+                f"what would be heard lasts longer than {self.longest:.0f} s; suppose that somebody answers sooner, "
+                "or hear the sounds one by one"
+            )
 
     def samples(self, sound: str) -> Samples | None:
         try:

@@ -142,7 +142,7 @@ def message_after(call: CallRecord, line: Line, made: CallPlan, evidence: Eviden
         return NONE
     else:
         return "not known: it rang nobody then"
-    ended = EndedCall(record, line.number, evidence.senders)
+    ended = EndedCall(record, line.number, evidence.senders, line.account.off)
     decided = foreseen(ended, evidence.last_at, call.ended_at + _MESSAGE_AFTER)
     sent = [f"“{wish.text}”" for wish, decision in decided if isinstance(decision, SendMessage)]
     return " and ".join(sent) or NONE

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from math import inf
 from pathlib import Path
 
 from engine.foundation.errors import Invalid, NotFound
@@ -25,8 +26,12 @@ def heard_of(
     ring_seconds: int,
     folders: Sequence[Path],
     spoken: Mapping[str, str],
+    longest: float = inf,
 ) -> Heard:
-    """`folders`: where sounds lie, the first that has one counts. `spoken`: the sound that each text has become."""
+    """`folders`: where sounds lie, the first that has one counts. `spoken`: the sound that each text has become.
+
+    Raises Invalid when it lasts longer than `longest` seconds.
+    """
 
     def later(instant: datetime) -> CallPlan:
         return plan(read.line, caller, instant, read.history, ring_seconds)
@@ -37,6 +42,7 @@ def heard_of(
         lambda name: samples_of(name, folders),
         spoken=spoken,
         ringbacks=ringbacks(made, read.at, later),
+        longest=longest,
     )
 
 

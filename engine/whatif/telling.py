@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
+from engine.accounts.model import Module
 from engine.foundation.phone_number import PhoneNumber, written
 from engine.messages.model import Check, Purpose
 from engine.numbers.treatment import Limits, RecordMode
@@ -57,6 +58,15 @@ _RECORDING = {
     RecordMode.ALWAYS: "yes, from the beginning, once both heard the notice",
     RecordMode.ON_KEY: "from the moment at which the called party presses *1, once both heard the notice",
 }
+
+_IN_VAIN = dict.fromkeys(Module, "nothing of it is done") | {
+    Module.CALLS: "callers hear that the number is not in service",
+    Module.RECORDING: "the talk is not recorded",
+    Module.CALLBACK: "no message is offered, promised or sent",
+    Module.STORE_MESSAGE: "no message with the shop's information is promised or sent",
+    Module.MOBILE_TARGETS: "mobile telephones are passed over",
+}
+"""What becomes of a call whose settings ask for a function that is off."""
 
 
 def title(told: Explanation) -> str:
@@ -110,6 +120,8 @@ def _rules(told: Explanation) -> Iterable[Said]:
         decided = f"; decides {', '.join(rule.settings)}" if rule.settings else ""
         mark, tone = ("yes", Tone.GOOD) if rule.holds else ("no", Tone.DIM)
         yield Said(mark, rule.rule, rule.why + decided, tone)
+    for module in told.switched_off:
+        yield Said("off", module.value, f"switched off for the account: {_IN_VAIN[module]}", Tone.PITY)
     if not told.past_known:
         yield Said("!", "the past", "not known: rules that ask about earlier calls do not hold", Tone.PITY)
     elif told.past_calls:

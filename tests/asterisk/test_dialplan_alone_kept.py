@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import msgspec
 import pytest
 import pytest_asyncio
 
+from engine.accounts.model import Module
 from engine.asterisk.manager import Manager
 from engine.calls.causes import CAUSE_TOWARDS_CALLER
 from engine.calls.fallback import Fallback, Means
 from engine.foundation.clock import SystemClock
 from engine.foundation.phone_number import PhoneNumber
 from engine.foundation.tasks import Tasks
-from engine.numbers.treatment import Treatment
+from engine.numbers.treatment import RecordMode, Treatment
 from engine.prompts.music import Music
 from engine.routing.model import Line
 from engine.sandbox.carrier import Carrier
@@ -100,6 +102,32 @@ async def test_a_change_holds_for_the_next_call(asterisk: RunningAsterisk, carri
     engine.fallback.changed(NUMBER)
     await engine.settled()
     assert await result_of(asterisk, carrier) == "not in service"
+
+
+async def test_a_function_that_is_switched_off_is_off_for_the_next_call_without_an_engine_too(
+    asterisk: RunningAsterisk, carrier: Carrier, engine: Engine
+) -> None:
+    async def switch(*off: Module) -> None:
+        line = line_of(Treatment(recording=RecordMode.ALWAYS))
+        account = msgspec.structs.replace(line.account, off=frozenset(off))
+        engine.numbers.lines[NUMBER] = replace(line, account=account)
+        engine.fallback.changed(str(ACCOUNT))
+        await engine.settled()
+
+    async def notices() -> str:
+        caller = await carrier.call(NUMBER, from_number=CALLER)
+        await eventually(lambda: caller.answered_at is not None or caller.is_over)
+        await caller.hang_up()
+        return (await asterisk.record_of(caller.call_id)).alone_notices
+
+    await switch()
+    assert "recording-notice" in await notices()
+    await switch(Module.RECORDING)
+    assert await notices() == ""
+    await switch(Module.CALLS)
+    assert await result_of(asterisk, carrier) == "switched off"
+    await switch()
+    assert await result_of(asterisk, carrier) == "answered"
 
 
 async def test_what_asterisk_lost_comes_back_with_the_connection(

@@ -10,7 +10,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from engine.foundation.phone_number import PhoneNumber
+from engine.routing.alone_text import FAMILY, number_key
 from engine.sandbox.phone import Answers, Busy
+from engine.settings import read_settings
+from engine.supervisor.asterisk import ask
+from engine.supervisor.preparation import program_of
 from tests.eventually import eventually
 from tests.real_asterisk import loopback
 from tests.running_shop import NUMBER, PLAIN, PLAIN_TARGET, SHOP, TARGET, RunningShop, running_shop
@@ -90,3 +95,33 @@ async def test_what_was_said_and_done_meanwhile_is_known_afterwards(shop: Runnin
     await eventually(read_to.exists)
     assert len(await shop.objects("calls")) == 2
     assert len(shop.sent(CALLER)) == 1
+
+
+async def test_what_was_switched_off_for_an_account_is_off_without_an_engine_too(shop: RunningShop) -> None:
+    shop.carrier.shop(PLAIN_TARGET, Busy())
+    assert (await shop.refused_call(OTHER)).final_code == 486
+    await shop.dari("account", "module", "plain", "calls", "--off")
+    await eventually(lambda: _refuses(shop, 404))
+    await eventually(lambda: _keeps(shop, "switched off"))
+    await _without_engine(shop)
+    alone = await shop.refused_call(CALLER)
+    assert alone.final_code == 404
+    await shop.home.up()
+    told = await shop.record(alone)
+    assert (told["result"], told["node"], told["number"]) == ("switched off", "alone", PLAIN)
+    engines = [call for call in await shop.objects("calls") if call["node"] != "alone"]
+    assert {call["result"] for call in engines} == {"busy", "switched off"}
+    assert "calls switched off for the account" in " ".join(
+        (await shop.dari("explain", PLAIN, "--from", OTHER)).split()
+    )
+
+
+async def _refuses(shop: RunningShop, code: int) -> bool:
+    return (await shop.refused_call(OTHER)).final_code == code
+
+
+async def _keeps(shop: RunningShop, words: str) -> bool:
+    """Whether that is in the route that Asterisk itself has for PLAIN."""
+    settings = read_settings(home=shop.home.folder)
+    wanted = f"database get {FAMILY} {number_key(PhoneNumber(PLAIN))}"
+    return words in await ask(program_of(settings), settings.paths.asterisk_etc, wanted)

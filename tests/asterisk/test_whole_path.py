@@ -76,6 +76,8 @@ async def test_its_recording_is_stereo_with_the_caller_left_and_as_long_as_the_t
     shop: RunningShop, record: dict[str, Any], tmp_path: Path
 ) -> None:
     file = tmp_path / "talk.wav"
+    leave = ("--days", "1", "--reason", "a test", "--evidence", "paper 1")
+    assert (await shop.home.run("account", "grant", record["account_id"], *leave))[0] == 0
 
     async def is_kept() -> bool:
         code, _, _ = await shop.home.run("recording", "export", record["call_id"], str(file), "--reason", "a test")

@@ -23,6 +23,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.accounts.book import account_named, register_sender
+from engine.accounts.model import LOCAL_OPERATOR
 from engine.app.speech import speech_setup
 from engine.calls.control_client import engine_status
 from engine.cdr.model import CallRecord, Result, StepKind
@@ -161,6 +162,11 @@ class Town:
         [message] = found
         return message
 
+    async def let_hear(self, call: CallRecord) -> None:
+        """The shop lets the operator of this machine hear its calls."""
+        leave = ("--days", "1", "--reason", "a test", "--evidence", "paper 1")
+        await self.dari("account", "grant", call.account_id, *leave)
+
     async def kept(self, call: CallRecord) -> Recording:
         """The only recording of the call, once it is sealed."""
         found: list[Recording] = []
@@ -202,8 +208,10 @@ async def town() -> AsyncIterator[Town]:
         targets = [carrier.shop(f"02111100{n:02}", behaviour) for n, (behaviour, _) in enumerate(NUMBERS.values())]
         async with transaction(database) as connection:
             for (number, (_, treatment)), target in zip(NUMBERS.items(), targets, strict=True):
-                account = await account_named(connection, f"shop {number}", datetime.now(UTC))
-                await register_sender(connection, account.id, SENDER, "the shop's own line")
+                account = await account_named(connection, LOCAL_OPERATOR, f"shop {number}", datetime.now(UTC))
+                await register_sender(
+                    connection, LOCAL_OPERATOR, account.id, SENDER, "the shop's own line", datetime.now(UTC)
+                )
                 new = ServiceNumber(
                     number=number,
                     kind=NumberKind.VIRTUAL,
@@ -320,6 +328,7 @@ async def a_voicemail_is_kept_encrypted_only_and_given_back_to_its_owner(here: T
     assert (record.result, caller.final_code) == (Result.VOICEMAIL, 200)
 
     file = folder / "voicemail.wav"
+    await here.let_hear(record)
     await here.dari("recording", "export", record.call_id, file, "--voicemail", "--reason", "the shop listens")
     with wave.open(str(file), "rb") as sound:
         assert (sound.getnchannels(), sound.getframerate(), sound.getsampwidth()) == (1, 8000, 2)
@@ -418,6 +427,7 @@ async def a_recording_is_kept_its_time_and_whoever_takes_it_is_written_down(here
 
     file = folder / "talk.wav"
     assert await accesses(here, record.call_id) == []
+    await here.let_hear(record)
     await here.dari("recording", "export", record.call_id, file, "--reason", "a complaint about an order")
     with wave.open(str(file), "rb") as sound:
         assert sound.getnframes() / sound.getframerate() == pytest.approx(recording.seconds, abs=0.01)

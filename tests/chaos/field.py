@@ -15,6 +15,7 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.accounts.book import account_named, register_sender
+from engine.accounts.model import LOCAL_OPERATOR
 from engine.asterisk.commands import Ari
 from engine.calls.control_client import EngineStatus, LiveCall, engine_status, known_number, live_calls
 from engine.foundation.database import open_database, transaction
@@ -96,8 +97,10 @@ class Field:
     async def put_into_service(self, numbers: Sequence[ServiceNumber]) -> None:
         """Numbers of one account that may send messages as SENDER; returns once the engine goes by them."""
         async with transaction(self.database) as connection:
-            account = await account_named(connection, "chaos", datetime.now(UTC))
-            await register_sender(connection, account.id, SENDER, "the shop's own telephone line")
+            account = await account_named(connection, LOCAL_OPERATOR, "chaos", datetime.now(UTC))
+            await register_sender(
+                connection, LOCAL_OPERATOR, account.id, SENDER, "the shop's own telephone line", datetime.now(UTC)
+            )
             for number in numbers:
                 await inventory.add(connection, msgspec.structs.replace(number, account_id=account.id))
         await send_events_to(self.sink, self.database, self.settings, account.id)

@@ -17,6 +17,7 @@ from engine.events.kinds import EventKind
 from engine.foundation.database import transaction
 from engine.settings import Settings
 from engine.webhooks import book
+from engine.webhooks.settings import WebhookSettings
 from tests.webhook_sink import WebhookSink
 
 LOOPBACK = "127.0.0.0/8"
@@ -26,7 +27,7 @@ LOOPBACK = "127.0.0.0/8"
 async def send_events_to(sink: WebhookSink, database: AsyncEngine, settings: Settings, account: UUID) -> None:
     """The account's events go to `sink` from now on."""
     async with transaction(database) as connection:
-        wanted = book.Settings(url=sink.url)
+        wanted = WebhookSettings(url=sink.url)
         rules = webhook_rules_of(settings)
         _, secret = await book.add(connection, rules, LOCAL_OPERATOR, account, wanted, datetime.now(UTC))
     sink.secrets.append(secret)

@@ -12,6 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.accounts.book import account_named
+from engine.accounts.model import LOCAL_OPERATOR
 from engine.callbacks.call_ended import call_ended, message_failed
 from engine.callbacks.rules import LATEST, SAID_IN_CALL_ONCE_IN
 from engine.cdr.model import CallRecord, Result
@@ -41,7 +42,7 @@ async def test_an_answered_call_brings_one_queued_message_with_its_certificate_e
     assert (kept.call_id, kept.number, kept.account_id) == (call.call_id, shop.number, shop.account_id)
     assert (kept.category, kept.reason, kept.decided_at) == (Category.INFORMATION, "", NOW)
     assert kept.purpose is Purpose.CALLBACK
-    assert len(kept.certificate) == 11
+    assert len(kept.certificate) == 12
     assert all(check.passed for check in kept.certificate)
     assert await events_of(database, call) == ["message.queued"]
     assert await jobs_in_queue(database) == ["send_message"]
@@ -125,7 +126,7 @@ async def test_a_number_without_a_text_and_one_of_nobody_leave_nothing(database:
 async def test_a_number_that_changed_hands_sends_nothing_to_the_old_owners_caller(database: AsyncEngine) -> None:
     shop = await open_shop(database)
     async with transaction(database) as connection:
-        old_owner = await account_named(connection, "옛 주인", NOW)
+        old_owner = await account_named(connection, LOCAL_OPERATOR, "옛 주인", NOW)
     call = await keep_call(database, answered_call(NOW), replace(shop, account_id=old_owner.id))
     await call_ended(database, call.call_id, NOW)
     assert await messages(database) == []
@@ -294,7 +295,7 @@ async def test_a_callback_that_nobody_got_frees_its_window_back_to_the_callback_
 async def test_a_promise_of_a_number_that_changed_hands_is_held_where_its_owner_sees_it(promise, database) -> None:  # type: ignore[no-untyped-def]
     shop = await open_shop(database)
     async with transaction(database) as connection:
-        old_owner = await account_named(connection, "옛 주인", NOW)
+        old_owner = await account_named(connection, LOCAL_OPERATOR, "옛 주인", NOW)
     call = await keep_call(database, promise(answered_call(NOW)), replace(shop, account_id=old_owner.id))
     await call_ended(database, call.call_id, NOW)
     [kept] = await messages(database)

@@ -19,6 +19,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.testing import capture_logs
 
+from engine.accounts import tree
+from engine.accounts.model import LOCAL_OPERATOR, OPERATOR_ID, AccountKind, Module
+from engine.accounts.modules import switch
 from engine.api.app import make_api, serving
 from engine.api.receipts import receipts_router
 from engine.callbacks.call_ended import call_ended, message_failed
@@ -31,15 +34,18 @@ from engine.jobs.queue import enqueue
 from engine.jobs.worker import Job, Worker
 from engine.messages.gateways.gateway import Answer, Finding, NeverSeen, Outgoing
 from engine.messages.gateways.sandbox import SANDBOX_RECEIPTS, SandboxGateway
-from engine.messages.model import Message, Status
+from engine.messages.model import Message, Purpose, Status
 from engine.messages.outbox import LOOK_UP_MESSAGE, MESSAGE_FAILED, SEND_MESSAGE, Outbox
 from engine.messages.outcome import DEFAULT_PACE
 from engine.messages.search import message
 from engine.messages.search import messages as all_messages
+from engine.numbers import inventory
+from engine.numbers.inventory import NumberChange
 from engine.numbers.model import ServiceNumber
+from engine.numbers.treatment import Treatment
 from engine.sandbox.gateway import GatewaySetup, gateway
 from engine.sandbox.gateway_faults import Fault, Faults
-from tests.answered_call import CALLER, NUMBER, SENDER, TEXT, answered_call
+from tests.answered_call import CALLER, NUMBER, SENDER, TEXT, answered_call, asked_for
 from tests.eventually import eventually
 from tests.hand_clock import HandClock
 from tests.loopback import ANY_PORT
@@ -113,7 +119,7 @@ async def test_a_message_is_accepted_and_its_receipt_makes_it_delivered(database
     assert done.finished_at is not None
     assert s.acceptances(kept) == 1
     async with transaction(database) as connection:
-        kinds = await connection.execute(text("SELECT kind FROM events ORDER BY id"))
+        kinds = await connection.execute(text("SELECT kind FROM events WHERE kind LIKE 'message%' ORDER BY id"))
     assert list(kinds.scalars()) == ["message.queued", "message.sent", "message.delivered"]
 
 
@@ -171,6 +177,83 @@ async def test_a_message_lost_before_it_was_taken_is_sent_again_after_asking(
         assert (await s.status(kept), s.acceptances(kept)) == (Status.UNKNOWN, 0)
         await s.outbox.send(kept.id)
     assert (await s.status(kept), s.acceptances(kept)) == (Status.ACCEPTED, 1)
+
+
+async def _switched(s: System, on: bool, *modules: Module) -> None:
+    async with transaction(s.database) as connection:
+        for module in modules:
+            await switch(connection, LOCAL_OPERATOR, s.shop.account_id, module, on, s.clock.now())
+
+
+async def test_what_waits_is_held_when_its_function_is_switched_off_and_stays_so(
+    database: AsyncEngine, tmp_path: Path
+) -> None:
+    async with system(database, tmp_path, Fault.BUSY) as s:
+        kept = await s.queued()
+        with pytest.raises(TryLater):
+            await s.outbox.send(kept.id)
+        await _switched(s, False, Module.CALLBACK, Module.RECORDING)
+        await s.outbox.send(kept.id)
+        held = await message(database, kept.id)
+        reason = "callback was switched off for the account before it was sent"
+        assert (held.status, held.reason, held.finished_at) == (Status.HELD, reason, None)
+        assert (await jobs_in_queue(database)).count(MESSAGE_FAILED) == 1, "its repeat window is free again"
+        await _switched(s, True, Module.CALLBACK)
+        await s.outbox.send(kept.id)
+        await s.outbox.look_after()
+    assert (await s.status(kept), s.acceptances(kept)) == (Status.HELD, 0)
+    async with transaction(database) as connection:
+        kinds = await connection.execute(text("SELECT kind FROM events WHERE kind LIKE 'message%' ORDER BY id"))
+    assert list(kinds.scalars()) == ["message.queued", "message.held"]
+
+
+async def test_what_the_gateway_may_have_is_asked_after_before_it_is_held(
+    database: AsyncEngine, tmp_path: Path
+) -> None:
+    async with system(database, tmp_path, Fault.CUT_AFTER, Fault.CUT_BEFORE) as s:
+        taken, lost = await s.queued(), await s.queued(PhoneNumber("01055556666"))
+        for kept in (taken, lost):
+            with pytest.raises(TryLater):
+                await s.outbox.send(kept.id)
+        await _switched(s, False, Module.CALLBACK)
+        for kept in (taken, lost):
+            await s.outbox.send(kept.id)
+        assert (await s.status(taken), s.acceptances(taken)) == (Status.ACCEPTED, 1)
+        assert (await s.status(lost), s.acceptances(lost)) == (Status.HELD, 0)
+
+
+async def test_a_store_message_waits_on_its_own_function_too(database: AsyncEngine, tmp_path: Path) -> None:
+    async with system(database, tmp_path) as s:
+        plain = await s.queued()
+        async with transaction(database) as connection:
+            wanted = NumberChange(treatment=Treatment(store_notice=True))
+            await inventory.change(connection, s.shop.number, wanted)
+        stores = await s.queued(PhoneNumber("01055556666"))
+        assert (plain.needs, stores.needs) == ((Module.CALLBACK,), (Module.CALLBACK, Module.STORE_MESSAGE))
+        await _switched(s, False, Module.STORE_MESSAGE)
+        for kept in (plain, stores):
+            await s.outbox.send(kept.id)
+        assert (await s.status(plain), await s.status(stores)) == (Status.ACCEPTED, Status.HELD)
+
+
+async def test_after_a_call_nothing_is_queued_that_needs_a_function_that_is_off(
+    database: AsyncEngine, tmp_path: Path
+) -> None:
+    async with system(database, tmp_path) as s:
+        async with transaction(database) as connection:
+            agency = await tree.open_account(
+                connection, LOCAL_OPERATOR, OPERATOR_ID, AccountKind.AGENCY, "agency", s.clock.now()
+            )
+            await tree.move(connection, LOCAL_OPERATOR, s.shop.account_id, agency.id, s.clock.now())
+            await switch(connection, LOCAL_OPERATOR, agency.id, Module.CALLBACK, False, s.clock.now())
+        call = await keep_call(database, asked_for(answered_call(s.clock.now())), s.shop)
+        await call_ended(database, call.call_id, s.clock.now())
+        kept = await all_messages(database, call_id=call.call_id)
+        assert {one.purpose for one in kept} == {Purpose.CALLBACK, Purpose.CONSENT}
+        for one in kept:
+            assert one.status is Status.HELD
+            assert [check.evidence for check in one.certificate if not check.passed] == ["callback is off"]
+        assert SEND_MESSAGE not in await jobs_in_queue(database)
 
 
 async def test_a_busy_gateway_is_tried_again(database: AsyncEngine, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import asyncio
 
 import structlog
 
+from engine.accounts.model import Module
 from engine.asterisk.commands import OutcomeUnknown
 from engine.calls.call import Call
 from engine.calls.party import Party
@@ -15,6 +16,7 @@ from engine.foundation.errors import Conflict, DariError, NotFound
 from engine.numbers.treatment import RecordMode
 from engine.prompts.wholeness import is_cut_short
 from engine.routing.call_plan import Forward, NoticeKind
+from engine.routing.switched import NOT_RECORDED
 
 log = structlog.get_logger(__name__)
 
@@ -38,6 +40,7 @@ class Recording:
     def __init__(self, call: Call, plan: Forward, target: Party) -> None:
         self._call = call
         self._mode = plan.recording
+        self._is_off = Module.RECORDING in plan.switched_off
         caller_was_told = call.notes.was_heard(StepKind.RECORDING_NOTICE, Side.CALLER)
         target_was_told = target.was_told
         if self._mode is not RecordMode.NEVER:
@@ -69,6 +72,8 @@ class Recording:
         Not before: of a recorder that was there while the caller still heard ringback, one side of the file is silent
         in every twentieth call (Asterisk 22.10).
         """
+        if self._is_off and not self._running:
+            self._keep_reason(NOT_RECORDED)
         if self._mode is RecordMode.ALWAYS and not self._running:
             await self._start()
         self._goes_on()
@@ -109,6 +114,8 @@ class Recording:
             await self._pause()
 
     async def _resume(self) -> None:
+        if self._is_off:
+            raise Conflict(f"call {self._call.id}: {NOT_RECORDED}; ask who is above the account to switch it on")
         if self._mode is RecordMode.NEVER:
             raise Conflict(
                 f"call {self._call.id}: its number does not record; set it with `dari number set --recording`"
@@ -153,6 +160,10 @@ class Recording:
         self._check_talk()
         self._paused = silent
 
+    def _keep_reason(self, reason: str) -> None:
+        self._call.notes.recording_reason = reason
+        self._call.notes.tell(CallEventKind.NOT_RECORDED, reason)
+
     async def _start(self) -> None:
         """Starts it, or keeps the reason why not; either way the call goes on."""
         call, reason = self._call, self._against
@@ -170,8 +181,7 @@ class Recording:
             except DariError as error:
                 reason = f"Asterisk did not start it: {error}"
         if reason:
-            call.notes.recording_reason = reason
-            call.notes.tell(CallEventKind.NOT_RECORDED, reason)
+            self._keep_reason(reason)
             return
         self._running = True
         call.notes.recording_reason = ""

@@ -10,7 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.accounts.book import account_named, accounts, is_sender, register_sender
-from engine.accounts.model import Account
+from engine.accounts.model import LOCAL_OPERATOR, Account
 from engine.foundation.database import transaction
 from engine.foundation.errors import DariError, Invalid, NotAllowed
 from engine.foundation.ids import instant_of
@@ -22,7 +22,7 @@ NOW = datetime(2026, 11, 21, 3, tzinfo=UTC)
 
 async def named(database: AsyncEngine, name: str) -> Account:
     async with transaction(database) as connection:
-        return await account_named(connection, name, NOW)
+        return await account_named(connection, LOCAL_OPERATOR, name, NOW)
 
 
 async def test_an_account_is_opened_once_and_found_again(database: AsyncEngine) -> None:
@@ -57,7 +57,7 @@ async def test_a_sender_belongs_to_the_account_that_registered_it(database: Asyn
 async def test_registering_again_keeps_the_first_evidence(database: AsyncEngine) -> None:
     shop = await open_shop(database)
     async with transaction(database) as connection:
-        await register_sender(connection, shop, SENDER, "another paper")
+        await register_sender(connection, LOCAL_OPERATOR, shop, SENDER, "another paper", NOW)
         assert await connection.scalar(text("SELECT evidence FROM senders")) == "contract of 2026-11-02"
 
 
@@ -66,5 +66,5 @@ async def test_a_sender_without_right_or_evidence_is_refused(database: AsyncEngi
     shop = await named(database, "shop")
     with pytest.raises(DariError) as told:
         async with transaction(database) as connection:
-            await register_sender(connection, shop.id, PhoneNumber(number), evidence)
+            await register_sender(connection, LOCAL_OPERATOR, shop.id, PhoneNumber(number), evidence, NOW)
     assert isinstance(told.value, Invalid | NotAllowed)

@@ -7,6 +7,7 @@ from collections import Counter
 from datetime import datetime, timedelta
 from uuid import UUID
 
+import msgspec
 import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -74,9 +75,8 @@ async def test_whoever_signs_in_is_known_by_the_token(database: AsyncEngine, use
     assert (actor.who, actor.role, actor.place.account, actor.peer) == (f"user:{user.id}", Role.OWNER, shop, PEER)
     assert actor.place == user.place
     assert made.until == NOW + TERMS.longest
-    assert await deeds(database) == Counter(
-        [("operator of this machine", "change users", None), (user.who, "sign in", None)]
-    )
+    written = await deeds(database)
+    assert [written[one] for one in ((LOCAL_OPERATOR.who, "change users", None), (user.who, "sign in", None))] == [1, 1]
 
 
 async def test_neither_password_nor_token_is_in_the_database(database: AsyncEngine, user: User) -> None:
@@ -365,3 +365,40 @@ async def counted(database: AsyncEngine) -> tuple[int, int, int]:
         )
         sessions_, attempts, tokens = found.one()
     return sessions_, attempts, tokens
+
+
+async def test_whoever_came_in_by_a_session_is_out_with_its_end(database: AsyncEngine, user: User) -> None:
+    ended, other, removed = [await tried(database) for _ in range(3)]
+
+    async def goes_on(came: SignedIn, now: datetime = NOW) -> Actor:
+        async with transaction(database) as connection:
+            actor = msgspec.structs.replace(await bearer.actor_of(connection, came.token, NOW, peer=PEER), reason="why")
+            return await bearer.again(connection, actor, now)
+
+    for came in (ended, other, removed):
+        assert (await goes_on(came)).session == came.session.id
+    before = {came.session.id: came.actor for came in (ended, other, removed)}
+
+    async def is_out(came: SignedIn, now: datetime = NOW) -> bool:
+        try:
+            async with transaction(database) as connection:
+                again = await bearer.again(connection, before[came.session.id], now)
+        except NotAllowed:
+            return True
+        assert again.who == user.who
+        return False
+
+    async with transaction(database) as connection:
+        await sessions.end(connection, user.actor(), ended.session.id, NOW)
+    assert await is_out(ended)
+    assert not await is_out(other), "another session of the same user goes on"
+    async with transaction(database) as connection:
+        await sessions.sign_out(connection, other.token, NOW)
+    assert await is_out(other)
+    later = NOW + TERMS.idle - timedelta(minutes=1)
+    assert not await is_out(removed, later), "it is in use, and this is a use of it"
+    assert not await is_out(removed, later + TERMS.idle - timedelta(minutes=1))
+    assert await is_out(removed, NOW + TERMS.longest)
+    async with transaction(database) as connection:
+        await users.remove(connection, LOCAL_OPERATOR, user.id, NOW)
+    assert await is_out(removed)

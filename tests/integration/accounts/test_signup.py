@@ -112,10 +112,41 @@ async def test_every_step_is_in_the_audit_with_where_it_came_from(database: Asyn
     ]
 
 
-async def test_a_rejected_company_may_apply_again_but_not_twice_at_once(database: AsyncEngine) -> None:
-    first = await applied(database)
+async def test_what_strangers_hand_in_keeps_nobody_out(database: AsyncEngine) -> None:
+    squatter = await applied(database, contact="nobody@elsewhere.example")
+    company = await applied(database)
+    by_paper = await applied(database, LOCAL_OPERATOR)
     with pytest.raises(Conflict, match="waits already"):
-        await applied(database)
+        await applied(database, LOCAL_OPERATOR)
+    other = await applied(database, registration_number="123-45-67891")
+    await documented(database, company)
+    waiting = {one.id: one.beside for one in await done(database, lambda rows: listing(rows, LOCAL_OPERATOR))}
+    assert waiting == {squatter.id: 2, company.id: 2, by_paper.id: 2, other.id: 0}
+    after, account = await approved(database, company)
+    assert (after.status, after.account, after.beside) == ("approved", account.id, 0)
+    for settled in (squatter, by_paper):
+        now = await done(database, partial(signup.seen, actor=LOCAL_OPERATOR, application=settled.id))
+        assert (now.status, now.settled_by, now.account) == ("settled", company.id, None)
+        assert str(company.id) in (now.reason or "")
+        with pytest.raises(Conflict, match="settled already"):
+            await approved(database, settled)
+    assert [one.id for one in await done(database, lambda rows: listing(rows, LOCAL_OPERATOR))] == [other.id]
+
+
+async def test_two_who_approve_different_ones_of_a_company_open_one_account(database: AsyncEngine) -> None:
+    several = [await documented(database, await applied(database)) for _ in range(5)]
+    answers = await asyncio.gather(
+        *(approved(database, one, name=f"shop {place}") for place, one in enumerate(several)), return_exceptions=True
+    )
+    assert sorted(type(answer).__name__ for answer in answers) == ["Conflict"] * 4 + ["tuple"], answers
+    async with transaction(database) as connection:
+        assert await connection.scalar(text("SELECT count(*) FROM accounts WHERE kind = 'shop'")) == 1
+        settled = await connection.scalar(text("SELECT after -> 'settled' FROM audit WHERE after ? 'settled'"))
+    assert len(settled) == 4
+
+
+async def test_a_rejected_company_may_apply_again(database: AsyncEngine) -> None:
+    first = await applied(database)
     for empty in ("", "  ", "x" * 501):
         with pytest.raises(Invalid, match="reason"):
             await done(database, partial(reject, actor=LOCAL_OPERATOR, application=first.id, reason=empty, now=NOW))

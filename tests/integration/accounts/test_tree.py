@@ -81,7 +81,7 @@ async def written(database: AsyncEngine, table: str) -> list[dict[str, Any]]:
 async def test_the_operator_is_the_root_and_every_plain_account_a_shop_under_it(database: AsyncEngine) -> None:
     root = await done(database, lambda connection: tree.find(connection, OPERATOR_ID))
     assert (root.kind, root.parent, root.path, root.name) == (AccountKind.OPERATOR, None, (OPERATOR_ID,), "operator")
-    shop = await done(database, lambda connection: account_named(connection, "가게", NOW))
+    shop = await done(database, lambda connection: account_named(connection, LOCAL_OPERATOR, "가게", NOW))
     assert (shop.kind, shop.parent, shop.path) == (AccountKind.SHOP, OPERATOR_ID, (OPERATOR_ID, shop.id))
     assert shop.modules == ALL_MODULES
     assert await done(database, accounts) == [shop]
@@ -138,7 +138,7 @@ async def test_a_name_is_taken_only_beside(database: AsyncEngine) -> None:
     with pytest.raises(Conflict, match="beside it"):
         await done(database, lambda connection: tree.rename(connection, LOCAL_OPERATOR, beside.id, "main street", NOW))
     with pytest.raises(Conflict, match="2 have that name"):
-        await done(database, lambda connection: account_named(connection, "main street", NOW))
+        await done(database, lambda connection: account_named(connection, LOCAL_OPERATOR, "main street", NOW))
     with pytest.raises(Conflict, match="AGENCY/main street"):
         await done(database, lambda connection: account_called(connection, "main street"))
     for called in ("one/main street", str(shop.id), " one / main street"):
@@ -154,7 +154,7 @@ async def test_a_closed_account_gives_its_name_free(database: AsyncEngine) -> No
     closed = await done(database, lambda connection: tree.close(connection, LOCAL_OPERATOR, shop.id, NOW))
     assert closed.status == "closed"
     another = await opened(database, "shop", "shop")
-    assert await done(database, lambda connection: account_named(connection, "shop", NOW)) == another
+    assert await done(database, lambda connection: account_named(connection, LOCAL_OPERATOR, "shop", NOW)) == another
     with pytest.raises(Conflict, match="closed"):
         await done(database, lambda connection: tree.rename(connection, LOCAL_OPERATOR, shop.id, "x", NOW))
     with pytest.raises(Conflict, match="closed"):
@@ -250,12 +250,6 @@ async def test_what_is_off_above_is_off_below(database: AsyncEngine) -> None:
     switches = [(entry["before"], entry["after"]) for entry in entries if entry["deed"] == "switch modules"]
     assert ({"recording": False}, {"recording": True}) in switches
     assert len(switches) == 2
-
-
-def test_a_function_is_named_as_it_is_written() -> None:
-    assert modules.module_named(" Store-Message ") is Module.STORE_MESSAGE
-    with pytest.raises(Invalid, match="fax"):
-        modules.module_named("fax")
 
 
 async def test_business_figures_are_checked_and_kept(database: AsyncEngine) -> None:

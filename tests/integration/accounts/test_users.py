@@ -273,6 +273,56 @@ async def test_nobody_locks_removes_or_promotes_themselves(database: AsyncEngine
         assert (await users.change(connection, owner.actor(), owner.id, UserChange(name="새"), NOW)).name == "새"
 
 
+async def second_owner(database: AsyncEngine, trade: Trade) -> User:
+    return await user_in(database, trade.shop, Role.OWNER, "second@example.com", actor=trade.owner.actor())
+
+
+@pytest.mark.parametrize("deed", ["remove", "lock", "change"])
+async def test_two_owners_who_take_each_other_away_at_once_do_not_both_go(
+    database: AsyncEngine, trade: Trade, deed: str
+) -> None:
+    first, second = trade.owner, await second_owner(database, trade)
+    one_begun, other_begun = asyncio.Event(), asyncio.Event()
+
+    async def by(actor: User, of: User, begun: asyncio.Event, after: asyncio.Event) -> None:
+        async with transaction(database) as connection:
+            await connection.execute(text("SELECT 1"))
+            begun.set()
+            await after.wait()
+            if deed == "change":
+                await users.change(connection, actor.actor(), of.id, UserChange(role=Role.STAFF), NOW)
+            else:
+                await (users.remove if deed == "remove" else users.lock)(connection, actor.actor(), of.id, NOW)
+
+    answers = await asyncio.gather(
+        by(first, second, one_begun, other_begun),
+        by(second, first, other_begun, one_begun),
+        return_exceptions=True,
+    )
+    refused = [answer for answer in answers if answer is not None]
+    assert len(refused) == 1
+    assert isinstance(refused[0], Conflict)
+    assert "last shop owner" in str(refused[0])
+    async with transaction(database) as connection:
+        left = await users.listing(connection, LOCAL_OPERATOR, account=trade.shop)
+    assert sum((user.role, user.status) == (Role.OWNER, UserStatus.ACTIVE) for user in left) == 1
+
+
+async def test_a_key_leaves_an_account_its_last_owner_and_who_is_above_need_not(
+    database: AsyncEngine, trade: Trade
+) -> None:
+    key = Actor(who="key:x", place=trade.owner.place, role=Role.OWNER, scopes=frozenset(Deed))
+    second = await second_owner(database, trade)
+    async with transaction(database) as connection:
+        await users.lock(connection, key, second.id, NOW)
+    async with transaction(database) as connection:
+        for deed in (users.lock, users.remove):
+            with pytest.raises(Conflict, match=r"owner@example\.com: they are the last"):
+                await deed(connection, key, trade.owner.id, NOW)
+        await users.remove(connection, key, second.id, NOW)  # they do not sign in: they are no loss
+        await users.lock(connection, LOCAL_OPERATOR, trade.owner.id, NOW)
+
+
 async def test_a_locked_user_is_let_in_again_as_they_were(database: AsyncEngine, trade: Trade) -> None:
     staff, token = await added(database, trade.owner.actor(), trade.shop, Role.STAFF)
     for expected in (UserStatus.INVITED, UserStatus.ACTIVE):

@@ -132,7 +132,7 @@ async def test_somebody_signs_up_and_the_operator_opens_the_account(desk: ApiDes
     applied = await desk.ask("POST", "/sign-up", body=WANTED)
     assert applied.status == 201, applied
     application, token = applied.json["application"], applied.json["token"]
-    assert (await desk.ask("POST", "/sign-up", body=WANTED)).code == "conflict"
+    squatter = (await desk.ask("POST", "/sign-up", body=WANTED)).json["application"]
     own = {"Application-Token": token, "Content-Type": "application/pdf"}
     upload, kind = f"/sign-up/{application}/documents", {"kind": "business registration"}
     wrong = own | {"Application-Token": "x"}
@@ -144,7 +144,8 @@ async def test_somebody_signs_up_and_the_operator_opens_the_account(desk: ApiDes
 
     operator = await desk.key()
     queue = (await desk.ask("GET", "/applications", operator, query={"status": "applied"})).json["items"]
-    assert [(one["id"], one["by"], len(one["documents"])) for one in queue] == [(application, "applicant", 1)]
+    waiting = [(one["id"], one["by"], len(one["documents"]), one["beside"]) for one in queue]
+    assert waiting == [(application, "applicant", 1, 1), (squatter, "applicant", 0, 1)]
     path = f"/applications/{application}"
     fax = {"kind": "revenue", "came_by": "fax"}
     recorded = await desk.ask(
@@ -157,6 +158,8 @@ async def test_somebody_signs_up_and_the_operator_opens_the_account(desk: ApiDes
     assert len(read) == 1
 
     approved = await desk.ask("POST", f"{path}/approve", operator, body={"reason": "서류 확인"})
+    other = (await desk.ask("GET", f"/applications/{squatter}", operator)).json
+    assert (other["status"], other["settled_by"]) == ("settled", application)
     assert approved.status == 200, approved
     assert approved.json["application"]["status"] == "approved"
     assert approved.json["account"]["name"] == WANTED["company"]

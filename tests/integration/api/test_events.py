@@ -27,13 +27,15 @@ from engine.events.tail import Tail
 from engine.foundation.clock import SystemClock
 from engine.foundation.database import transaction
 from engine.foundation.tasks import Tasks
-from engine.webhooks.book import Rules
+from engine.webhooks import store, store_dead_letters
 from engine.webhooks.egress import Egress
+from engine.webhooks.model import Span
+from engine.webhooks.settings import Rules
 from tests.api_desk import BASE, KEY, PLENTY, TERMS, ApiDesk
 from tests.eventually import PATIENCE, eventually
 from tests.integration.webhooks.conftest import LOOPBACK, World
 from tests.loopback import ANY_PORT
-from tests.stream_written import all_numbered, event, happened, write
+from tests.stream_written import all_numbered, event, happened, move_node, write
 from tests.webhook_sink import webhook_sink
 
 
@@ -299,6 +301,91 @@ async def test_a_webhook_from_its_adding_to_its_removal(desk: ApiDesk, database_
         assert (none.status, none.code) == (404, "not_found")
         assert (await desk.ask("DELETE", path, token)).status == 204
         assert (await desk.ask("GET", path, token)).status == 404
+
+
+async def test_events_in_batches_for_who_asked_for_them(desk: ApiDesk, database_url: str) -> None:
+    shop, token = await shop_and_key(desk)
+    world = World(desk.database, database_url, Rules(KEY, LOOPBACK))
+    async with webhook_sink() as sink:
+        settings = {"url": sink.url, "kinds": ["number.changed"]}
+        made = await desk.ask("POST", "/webhooks", token, body=settings | {"account": str(shop)})
+        assert made.json["webhook"]["batch"] == 1
+        sink.secrets.append(made.json["secret"])
+        path = f"/webhooks/{made.json['webhook']['id']}"
+        for wrong in (0, 101, "5", 1.5):
+            answer = await desk.ask("PUT", path, token, body=settings | {"batch": wrong}, headers={"If-Match": "*"})
+            assert (answer.status, answer.json["errors"][0]["field"]) == (422, "body.batch")
+        changed = await desk.ask("PUT", path, token, body=settings | {"batch": 50}, headers={"If-Match": "*"})
+        assert (changed.status, changed.json["batch"]) == (200, 50)
+        await happened(desk.database, shop, *range(30))
+        async with world.office(numbering=False):
+            await eventually(lambda: len(sink.taken) == 30)
+        assert whats(sink.taken) == list(range(30))
+        assert {one.body["type"] for one in sink.received} == {"batch"}
+        assert sink.unproven == []
+        page = await pulled(desk, token, kind="number.changed")
+        assert page["items"] == sink.taken  # each as it is told alone
+
+
+async def test_dead_letters_are_paged_and_name_their_stream(desk: ApiDesk) -> None:
+    agency = await desk.account("대리점", AccountKind.AGENCY)
+    other = await desk.account("다른 대리점", AccountKind.AGENCY)
+    shop = await desk.account("안", AccountKind.SHOP, agency.id)
+    token = await desk.key(shop.id)
+    body = {"account": str(shop.id), "url": "https://example.com/x", "kinds": ["number.changed"]}
+    made = (await desk.ask("POST", "/webhooks", token, body=body)).json["webhook"]
+    await happened(desk.database, shop.id, 1, 2)
+    await move_node(desk.database, shop.id, other.id)
+    await happened(desk.database, shop.id, 3, 4)
+    async with transaction(desk.database) as connection:
+        webhook = await store.find(connection, UUID(made["id"]))
+        assert webhook is not None
+        for top in (agency.id, other.id):
+            await store_dead_letters.bury(connection, webhook, Span(top, 0, 100), "it answered 422", desk.clock.now())
+    path, found, cursor = f"/webhooks/{made['id']}/dead-letters", [], None
+    while True:
+        query = {"limit": "1"} | ({"cursor": cursor} if cursor else {})
+        page = (await desk.ask("GET", path, token, query=query)).json
+        found += page["items"]
+        if (cursor := page["next"]) is None:
+            break
+    assert len(found) == len({one["id"] for one in found}) == 4
+    streams = [one["stream"] for one in found]
+    assert {stream: streams.count(stream) for stream in streams} == {agency.id.hex[-12:]: 2, other.id.hex[-12:]: 2}
+    again = await desk.ask("POST", f"/webhooks/{made['id']}/replays", token, body={"only_dead_letters": True})
+    assert again.status == 201
+    ranges = (await desk.ask("GET", f"/webhooks/{made['id']}/replays", token)).json["items"]
+    assert {one["stream"] for one in ranges} == set(streams)
+    assert again.json in ranges
+
+
+async def test_what_may_be_secret_in_an_address_is_not_written_down(desk: ApiDesk) -> None:
+    shop, token = await shop_and_key(desk)
+    base = "https://example.com:8443/hush-path"
+    body = {"url": f"{base}?token=hush", "fallback_url": "https://example.org/hush"}
+    made = await desk.ask("POST", "/webhooks", token, body=body | {"account": str(shop)})
+    path = f"/webhooks/{made.json['webhook']['id']}"
+    changed = body | {"url": f"{base}?token=hush2"}
+    assert (await desk.ask("PUT", path, token, body=changed, headers={"If-Match": "*"})).status == 200
+    looking = await desk.key(shop, scopes=[Deed.SEE_WEBHOOKS])
+    for where in (path, "/webhooks"):
+        assert "hush2" in str((await desk.ask("GET", where, token)).json)
+        seen = await desk.ask("GET", where, looking)
+        assert "https://example.com:8443/…" in str(seen.json)
+        assert "hush" not in str(seen.json)
+    assert (await desk.ask("DELETE", path, token)).status == 204
+    async with transaction(desk.database) as connection:
+        rows = await connection.execute(
+            text("SELECT before, after FROM audit WHERE object_kind = 'webhook' ORDER BY id")
+        )
+        entries = [(row.before or {}, row.after or {}) for row in rows]
+        told = await connection.execute(text("SELECT body FROM events"))
+        assert "hush" not in str(entries) + str(told.all())
+    assert len(entries) == 3
+    urls = [entry[which]["url"] for entry, which in zip(entries, (1, 1, 0), strict=True)]
+    assert all(url.startswith("https://example.com:8443/… #") for url in urls)
+    assert urls[0] != urls[1] == urls[2]  # that it was changed is to be seen
+    assert entries[1][0]["url"] == urls[0]
 
 
 async def test_a_webhook_that_cannot_be_is_refused_by_field(desk: ApiDesk) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.accounts import modules
-from engine.accounts.model import LOCAL_OPERATOR, AccountKind, Deed, Module
+from engine.accounts.model import LOCAL_OPERATOR, AccountKind, Deed, Module, Role
 from engine.foundation.database import transaction
 from tests.trade_desk import TARGET, TradeDesk, trade_desk
 
@@ -366,3 +366,53 @@ async def test_safen_programs_go_on_working(desk: TradeDesk) -> None:
         await desk.ask("POST", f"{mapping}/create", key, body={"old_tel_num": "010-1234-5678", "group_code": "g"})
     empty = await desk.ask("POST", f"{mapping}/create", key, body={"old_tel_num": "010-1234-5678", "group_code": "g"})
     assert (empty.status, empty.headers["Safen-Code"]) == (409, "E301")
+
+
+async def test_what_callers_of_a_suspended_number_hear_is_there_to_be_heard(desk: TradeDesk) -> None:
+    shop, key = await shop_with_key(desk)
+    number = await desk.number(shop, "05071234567")
+    suspend, unknown = f"/numbers/{number}/suspend", {"announcement": "prompt:이사"}
+    refused = await desk.ask("POST", suspend, key, body=unknown)
+    assert (refused.code, "no prompt named '이사'" in refused.json["detail"]) == ("invalid", True)
+    assert (await desk.ask("GET", f"/numbers/{number}", key)).json["state"] == "in service", "nothing half done"
+    await desk.ask("POST", f"/accounts/{shop}/prompts/이사/speech", key, body={"text": "이사했습니다"})
+    suspended = await desk.ask("POST", suspend, key, body={})
+    assert [(one["why"], one["announcement"]) for one in suspended.json["suspensions"]] == [
+        ("wish", "ko/not-in-service")
+    ]
+    edit = {"If-Match": suspended.etag}
+    gone = await desk.ask("PATCH", f"/numbers/{number}", key, body={"suspended": "prompt:없음"}, headers=edit)
+    assert gone.code == "invalid"
+    changed = await desk.ask("PATCH", f"/numbers/{number}", key, body={"suspended": "ko/closed"}, headers=edit)
+    assert (changed.json["state"], changed.json["settings"]["suspended"]) == ("suspended", "ko/closed"), changed
+    assert (await desk.ask("POST", f"/numbers/{number}/resume", key)).json["suspensions"] == []
+
+
+async def test_the_content_centre_writes_texts_and_names_no_target(desk: TradeDesk) -> None:
+    agency = await desk.account("대행사", AccountKind.AGENCY)
+    shop = await desk.account("다리분식", parent=agency.id)
+    number = await desk.number(shop.id, "05071234567", callback="어서 오세요")
+    centre = await desk.user(agency.id, Role.CONTENT, "content@example.com")
+    path = f"/numbers/{number}"
+    edit = {"If-Match": (await desk.ask("GET", path, centre)).etag}
+    for wider in ({"target": "02-555-1234"}, {"callback": "또 오세요", "min_talk_seconds": 1}):
+        assert (await desk.ask("PATCH", path, centre, body=wider, headers=edit)).code == "not_allowed"
+    content = {"callback": "또 오세요", "treatment": {"ringback": ["ko/ringback-tone"]}}
+    changed = await desk.ask("PATCH", path, centre, body=content, headers=edit)
+    assert (changed.status, changed.json["settings"]["callback"]) == (200, "또 오세요"), changed
+
+
+async def test_numbers_of_one_length_are_chosen(desk: TradeDesk) -> None:
+    await desk.stock("05071231234", prefix="05071")
+    await desk.stock("050521231234", prefix="05052")
+    shop, key = await shop_with_key(desk)
+    for digits, number in (("11", "05071231234"), ("12", "050521231234")):
+        query = {"account": str(shop), "digits": digits}
+        offers = await desk.ask("GET", "/number-choice", key, query=query)
+        assert [one["number"]["national"] for one in offers.json["items"]] == [number]
+        best = {"account": str(shop), "digits": int(digits)}
+        kept = await desk.ask("POST", "/number-choice/keep-best", key, body=best)
+        assert [one["number"]["national"] for one in kept.json["numbers"]] == [number]
+    assert (
+        await desk.ask("GET", "/number-choice", key, query={"account": str(shop), "digits": "10"})
+    ).code == "invalid"

@@ -12,7 +12,7 @@ from engine.app.jobs import run
 from engine.events import store as events_store
 from engine.events.tail import Tail
 from engine.settings import Settings, read_settings
-from engine.webhooks import store as webhooks_store
+from engine.webhooks import store_sending
 from tests.eventually import PATIENCE
 
 
@@ -27,7 +27,7 @@ async def fail(*_given: object) -> None:
 
 @pytest.mark.parametrize(
     ("owner", "name"),
-    [(events_store, "number"), (Tail, "_hear"), (webhooks_store, "take")],
+    [(events_store, "number"), (Tail, "_hear"), (store_sending, "take")],
     ids=["sequencer", "tail", "post office"],
 )
 async def test_an_error_that_nobody_foresaw_ends_the_role(

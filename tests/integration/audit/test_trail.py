@@ -16,7 +16,6 @@ from engine.audit.chaining import chain_waiting
 from engine.audit.model import PERSONAL, Entry, Wanted
 from engine.audit.trail import entries, write
 from engine.foundation.database import transaction
-from tests.opened_shop import open_shop
 
 NOW = datetime(2026, 11, 22, 3, 4, 5, 678901, tzinfo=UTC)
 
@@ -82,9 +81,17 @@ async def test_an_entry_is_there_only_with_its_deed(database: AsyncEngine) -> No
     assert await chain_waiting(database) == 0
 
 
+async def account(database: AsyncEngine, name: str) -> UUID:
+    """One of whose opening nothing is written."""
+    async with transaction(database) as connection:
+        identifier: UUID = await connection.scalar(
+            text("INSERT INTO accounts (id, name) VALUES (gen_random_uuid(), :name) RETURNING id"), {"name": name}
+        )
+        return identifier
+
+
 async def test_entries_are_found_by_all_that_is_asked_for(database: AsyncEngine) -> None:
-    shop = await open_shop(database)
-    other = await open_shop(database, "other")
+    shop, other = await account(database, "shop"), await account(database, "other")
     first = await written(database, account_id=shop, now=NOW)
     second = await written(database, account_id=shop, who="key:2", deed="sign in", now=NOW + timedelta(seconds=1))
     third = await written(database, account_id=other, object_kind="user", now=NOW + timedelta(seconds=2))

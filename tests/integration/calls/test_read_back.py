@@ -414,7 +414,7 @@ async def test_its_message_goes_for_half_an_hour(
     for _ in range(2):
         await call_ended(database, call.call_id, datetime.now(UTC))
     [message] = await messages(database)
-    assert len(message.certificate) == 11
+    assert len(message.certificate) == 12
     refused = [check.rule for check in message.certificate if not check.passed]
     if late:
         assert message.status is Status.HELD

@@ -50,7 +50,7 @@ def test_what_cannot_be_is_refused_in_one_sentence(dari: Dari, line: dict[str, s
 
 def test_functions_are_switched_for_an_account_and_all_below(dari: Dari, line: dict[str, str]) -> None:
     assert dari("account", "module", "대행사", "store-message", "--off").code == 0
-    assert "store message: off\n" in dari("account", "module", "가게").out
+    assert "store message: off (" in dari("account", "module", "가게").out
     (functions,) = dari("account", "module", "가게", "--json").objects
     assert [name for name, on in functions.items() if not on] == ["store message"]
     refused(dari("account", "module", "가게", "store-message", "--on"), "off for 지사")

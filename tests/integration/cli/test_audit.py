@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from rich.console import Console
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine.audit.trail import write
+from engine.cli import printing
 from engine.cli.database import in_transaction
 from engine.settings import read_settings
 from tests.command_line import Dari, refused
@@ -65,6 +67,16 @@ def test_entries_are_listed_with_peoples_numbers_hidden(dari: Dari) -> None:
     assert "change numbers" in shown
     assert "02-****-5678" in shown
     assert "01012345678" not in shown
+
+
+def test_a_narrow_terminal_shows_what_changed_and_who_did_it(dari: Dari, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_down(1, note="a long reason, that does not fit beside all the rest of it")
+    monkeypatch.setattr(printing, "console", lambda: Console(highlight=False, color_system=None, width=80))
+    lines = dari("audit", "list").out.splitlines()
+    assert max(map(len, lines)) <= 80
+    shown = " ".join(" ".join(lines).split())
+    for told in ("user:1", "change numbers: number 05071234560", '02-****-5678"', "that does not", "the rest of it"):
+        assert told in shown, shown
 
 
 def test_entries_are_chosen(dari: Dari) -> None:

@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.accounts.book import account_named
+from engine.accounts.model import LOCAL_OPERATOR
 from engine.asterisk.sip_trace import SipMessage
 from engine.cdr import store as cdr_store
 from engine.cdr.model import CallRecord, Result
@@ -114,7 +115,7 @@ def test_no_calls_and_no_messages_yet_is_no_error(dari: Dari) -> None:
 async def held(database: AsyncEngine, call: CallRecord) -> Message:
     """A message that was not sent, and why."""
     async with transaction(database) as connection:
-        owner = await account_named(connection, "main", MORNING)
+        owner = await account_named(connection, LOCAL_OPERATOR, "main", MORNING)
         message = Message(
             id=uuid4(),
             account_id=owner.id,

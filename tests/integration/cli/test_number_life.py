@@ -169,3 +169,44 @@ def test_on_a_narrow_terminal_ids_stay_whole(dari: Dari, monkeypatch: pytest.Mon
     for listed in (("order", "list"), ("number", "transfer", "list")):
         (one,) = dari(*listed, "--json").objects
         assert one["id"] in dari(*listed).out
+
+
+def test_the_list_says_which_are_suspended(dari: Dari) -> None:
+    for number in (FREE, NEXT):
+        assert dari("number", "issue", number, "--account", "kim", "--target", "02-1234-5678").code == 0
+    assert dari("number", "suspend", FREE).code == 0
+    shown = dari("number", "list").out.splitlines()
+    assert [("suspended" in line, "in service" in line) for line in shown if "0507-" in line] == [
+        (True, False),
+        (False, True),
+    ]
+    assert [one["state"] for one in dari("number", "list", "--json").objects] == ["suspended", "in service"]
+    (only,) = dari("number", "list", "--state", "suspended", "--json").objects
+    assert (only["number"], only["suspended"]) == (FREE.replace("-", ""), "ko/not-in-service")
+    assert NEXT in dari("number", "list", "--state", "in-service").out
+    assert dari("number", "resume", FREE).code == 0
+    assert dari("number", "list", "--state", "suspended").err == "no number is suspended\n"
+
+
+def test_another_announcement_leaves_it_suspended(dari: Dari) -> None:
+    assert dari("number", "issue", FREE, "--account", "kim", "--target", "02-1234-5678").code == 0
+    refused(dari("number", "set", FREE, "--while-suspended", "ko/closed"), "it is not suspended")
+    assert dari("number", "suspend", FREE).code == 0
+    refused(dari("number", "set", FREE, "--while-suspended", "prompt:none"), "no prompt of the account")
+    assert dari("number", "set", FREE, "--while-suspended", "ko/closed").code == 0
+    (listed,) = dari("number", "list", "--json").objects
+    assert (listed["state"], listed["suspended"]) == ("suspended", "ko/closed")
+
+
+def test_a_number_is_served_as_what_is_said(dari: Dari) -> None:
+    own = ("--target", "02-9999-5678", "--account", "kim")
+    assert dari("number", "add", "02-345-6789", *own, "--kind", "mo").code == 0
+    assert dari("number", "add", "02-345-6780", *own).code == 0
+    assert [one["kind"] for one in dari("number", "list", "--json").objects] == ["own", "mo"]
+    refused(dari("number", "add", FREE, *own, "--kind", "mo"), "cannot be of kind mo, only 050")
+
+
+def test_only_numbers_of_so_many_digits_are_chosen(dari: Dari) -> None:
+    assert [one["number"] for one in dari("number", "choose", "--digits", "12", "--limit", "1", "--json").objects]
+    assert dari("number", "choose", "--digits", "11", "--json").objects == []
+    refused(dari("number", "choose", "--digits", "10"), "digits: 10 must be 11 or 12")

@@ -78,7 +78,7 @@ def test_what_cannot_be_done_is_refused_in_one_sentence(dari: Dari, greeting: Pa
         (("mix", "x", "--music", greeting, "--voice-file", greeting, "--voice", "espeak"), ("--voice",)),
         (("mix", "x", "--music", "/nowhere.wav", "--voice-file", greeting), ("music: ", "/nowhere.wav")),
         (("mix", "x", "--music", greeting, "--text", "안녕", "--ducking", "99"), ("mix: ",)),
-        (("versions", "x"), ("dari prompt list",)),
+        (("versions", "x"), ("not in this account",)),
         (("use", "greeting", "2"), ("no version 2",)),
         (("remove", "greeting", "--version", "1"), ("current one",)),
         (("play", "greeting", "--out", tmp_path / "no/folder.wav"), ("folder.wav",)),

@@ -52,12 +52,14 @@ def add(dari: Dari, url: str, *options: str) -> tuple[str, str]:
 
 def test_from_adding_to_removing(opened: Dari, receiver: str) -> None:
     webhook, secret = add(opened, f"{receiver}/good?token=hush", "--kind", "call.*", "--description", "CRM")
+    assert opened("webhook", "list", "--json").objects[0]["webhook"]["batch"] == 1
     short = webhook.replace("-", "")[-8:]
     assert secret.startswith("whsec_")
     listed = opened("webhook", "list").out
     assert short in listed
     assert "다리꽃집" in listed
     assert "hush" not in listed
+    assert "good" not in listed  # paths may be secret as well
     assert secret not in opened("webhook", "list", "--json").out
     tried = opened("webhook", "test", short)
     assert tried.code == 0
@@ -66,6 +68,8 @@ def test_from_adding_to_removing(opened: Dari, receiver: str) -> None:
     failed = opened("webhook", "test", webhook)
     assert failed.code == 1
     assert "it answered 500" in failed.out
+    assert opened("webhook", "set", short, "--batch", "25").code == 0
+    assert opened("webhook", "list", "--json").objects[0]["webhook"]["batch"] == 25
     assert opened("webhook", "pause", short).code == 0
     assert "paused" in opened("webhook", "list").out
     refused(opened("webhook", "pause", short), "it is paused")

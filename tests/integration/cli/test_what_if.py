@@ -14,6 +14,7 @@ import msgspec
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from engine.accounts.model import LOCAL_OPERATOR
 from engine.callbacks.call_ended import call_ended
 from engine.cdr import store as cdr_store
 from engine.cdr.model import CallRecord, Result
@@ -24,7 +25,7 @@ from engine.foundation.phone_number import PhoneNumber
 from engine.numbers import inventory
 from engine.numbers.treatment import Limits, Treatment, Whisper
 from engine.routing import book
-from engine.routing.book import Against
+from engine.routing.check import Against
 from engine.routing.known import Known, write_known
 from engine.routing.model import AccountRouting, Condition, LastCall, Line, Rule, TimeSpan
 from tests.call_records import arrival, record
@@ -54,7 +55,7 @@ async def account(database: AsyncEngine) -> UUID:
     )
     async with transaction(database) as rows:
         await inventory.add(rows, number)
-        await book.replace_rules(rows, VIRTUAL, [EVENING, AGAIN], Against(now=MORNING))
+        await book.replace_rules(rows, LOCAL_OPERATOR, VIRTUAL, [EVENING, AGAIN], Against(now=MORNING))
     return account
 
 

@@ -12,6 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from engine.accounts.model import LOCAL_OPERATOR
 from engine.foundation.database import transaction
 from engine.foundation.errors import Conflict, Invalid, NotFound
 from engine.prompts import library
@@ -53,7 +54,7 @@ def recording(folder: Path, frequency: int, length: float = 1.0) -> Path:
 
 async def added(database: AsyncEngine, shelf: Shelf, file: Path) -> Version:
     async with transaction(database) as connection:
-        return await library.add(connection, shelf, file)
+        return await library.add(connection, LOCAL_OPERATOR, shelf, file)
 
 
 async def test_a_recording_becomes_version_after_version(
@@ -76,6 +77,21 @@ async def test_a_recording_becomes_version_after_version(
     assert exists(second.sound, sounds)
 
 
+async def test_one_mix_wanted_by_several_at_once_is_made_for_each(
+    database: AsyncEngine, shop: UUID, sounds: Path, tmp_path: Path
+) -> None:
+    shelf = Shelf(shop, "인사말", sounds, NOW)
+    voice, music = recording(tmp_path, 700), recording(tmp_path, 800)
+
+    async def mixed() -> Version:
+        async with transaction(database) as connection:
+            return await library.mix(connection, LOCAL_OPERATOR, shelf, voice, music)
+
+    made = await asyncio.gather(*(mixed() for _ in range(6)))
+    assert sorted(one.version for one in made) == [1, 2, 3, 4, 5, 6]
+    assert len({one.sound for one in made}) == 1
+
+
 async def test_an_earlier_version_is_played_again(
     database: AsyncEngine, shop: UUID, sounds: Path, tmp_path: Path
 ) -> None:
@@ -83,7 +99,7 @@ async def test_an_earlier_version_is_played_again(
     first = await added(database, shelf, recording(tmp_path, 700))
     second = await added(database, shelf, recording(tmp_path, 800))
     async with transaction(database) as connection:
-        assert (await library.rollback(connection, shop, "greeting", 1)).current == first
+        assert (await library.rollback(connection, LOCAL_OPERATOR, shop, "greeting", 1, NOW)).current == first
     third = await added(database, shelf, recording(tmp_path, 900))
     assert third.version == 3
     async with transaction(database) as connection:
@@ -99,9 +115,11 @@ async def test_a_text_and_a_mix_keep_where_they_came_from(
     how = Mix(before=0.5, after=0.5)
     async with transaction(database) as connection:
         shelf = Shelf(shop, "greeting", sounds, NOW)
-        spoken = await library.speak(connection, shelf, Spoken(text="안녕 2명", speech=speech))
-        over = await library.mix(connection, shelf, Spoken(text="안녕하세요", speech=speech), music, how)
-        own = await library.mix(connection, shelf, recording(tmp_path, 900, 2.0), music, how)
+        spoken = await library.speak(connection, LOCAL_OPERATOR, shelf, Spoken(text="안녕 2명", speech=speech))
+        over = await library.mix(
+            connection, LOCAL_OPERATOR, shelf, Spoken(text="안녕하세요", speech=speech), music, how
+        )
+        own = await library.mix(connection, LOCAL_OPERATOR, shelf, recording(tmp_path, 900, 2.0), music, how)
     await speech.close()
     assert (spoken.version, spoken.origin, spoken.source, spoken.voice) == (
         1,
@@ -135,8 +153,8 @@ async def test_a_removed_number_is_not_given_again(
     for frequency in (700, 800):
         await added(database, shelf, recording(tmp_path, frequency))
     async with transaction(database) as connection:
-        await library.rollback(connection, shop, "greeting", 1)
-        await library.remove(connection, shop, "greeting", 2)
+        await library.rollback(connection, LOCAL_OPERATOR, shop, "greeting", 1, NOW)
+        await library.remove(connection, LOCAL_OPERATOR, shop, "greeting", NOW, 2)
     assert (await added(database, shelf, recording(tmp_path, 900))).version == 3
 
 
@@ -146,8 +164,8 @@ async def test_the_version_that_is_played_is_not_removed_alone(
     version = await added(database, Shelf(shop, "greeting", sounds, NOW), recording(tmp_path, 700))
     async with transaction(database) as connection:
         with pytest.raises(Conflict, match="version 1 is the current one"):
-            await library.remove(connection, shop, "greeting", 1)
-        await library.remove(connection, shop, "greeting")
+            await library.remove(connection, LOCAL_OPERATOR, shop, "greeting", NOW, 1)
+        await library.remove(connection, LOCAL_OPERATOR, shop, "greeting", NOW)
         assert await library.listing(connection, shop) == []
         assert await library.sounds_in_use(connection) == set()
     assert exists(version.sound, sounds)  # a call may still play it
@@ -159,15 +177,15 @@ async def test_what_is_not_there_is_told(database: AsyncEngine, shop: UUID, soun
         for deed in (
             library.find(connection, shop, "other"),
             library.versions(connection, shop, "other"),
-            library.rollback(connection, shop, "other", 1),
-            library.remove(connection, shop, "other"),
+            library.rollback(connection, LOCAL_OPERATOR, shop, "other", 1, NOW),
+            library.remove(connection, LOCAL_OPERATOR, shop, "other", NOW),
         ):
-            with pytest.raises(NotFound, match="dari prompt list"):
+            with pytest.raises(NotFound, match="not in this account"):
                 await deed
         with pytest.raises(NotFound, match="no version 2"):
-            await library.rollback(connection, shop, "greeting", 2)
+            await library.rollback(connection, LOCAL_OPERATOR, shop, "greeting", 2, NOW)
         with pytest.raises(NotFound, match="no version 2"):
-            await library.remove(connection, shop, "greeting", 2)
+            await library.remove(connection, LOCAL_OPERATOR, shop, "greeting", NOW, 2)
         with pytest.raises(NotFound, match="no version 2"):
             await library.version_of(connection, shop, "greeting", 2)
 
@@ -180,7 +198,7 @@ async def test_accounts_do_not_see_each_other_s(
     theirs = await added(database, Shelf(other, "greeting", sounds, NOW), recording(tmp_path, 800))
     assert (mine.version, theirs.version) == (1, 1)
     async with transaction(database) as connection:
-        await library.remove(connection, other, "greeting")
+        await library.remove(connection, LOCAL_OPERATOR, other, "greeting", NOW)
         assert (await library.find(connection, shop, "greeting")).current == mine
 
 
@@ -193,7 +211,11 @@ async def test_a_file_that_is_refused_leaves_nothing(
     async with transaction(database) as connection:
         with pytest.raises(Invalid, match=r"^music: "):
             await library.mix(
-                connection, Shelf(shop, "greeting", sounds, NOW), recording(tmp_path, 700), tmp_path / "text.mp3"
+                connection,
+                LOCAL_OPERATOR,
+                Shelf(shop, "greeting", sounds, NOW),
+                recording(tmp_path, 700),
+                tmp_path / "text.mp3",
             )
         assert await library.listing(connection, shop) == []
 

@@ -12,6 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.accounts.book import account_named
+from engine.accounts.model import LOCAL_OPERATOR
 from engine.cdr import store as cdr_store
 from engine.cdr.model import CallRecord
 from engine.cdr.search import find
@@ -115,6 +116,6 @@ async def desk(database: AsyncEngine, tmp_path: Path) -> Desk:
         days=365,
     )
     async with transaction(database) as connection:
-        owner = (await account_named(connection, "다리분식", clock.now())).id
-        other = (await account_named(connection, "other", clock.now())).id
+        owner = (await account_named(connection, LOCAL_OPERATOR, "다리분식", clock.now())).id
+        other = (await account_named(connection, LOCAL_OPERATOR, "other", clock.now())).id
     return Desk(archive, clock, owner, other)

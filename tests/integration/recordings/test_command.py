@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.accounts.book import account_named
+from engine.accounts.model import LOCAL_OPERATOR
 from engine.app.opened import archive_of
 from engine.cdr import store as cdr_store
 from engine.cdr.model import CallRecord
@@ -37,13 +38,34 @@ def dari(
 async def call(dari: Dari, database: AsyncEngine) -> CallRecord:
     """A call whose talk of 3 s is kept."""
     async with transaction(database) as connection:
-        owner = await account_named(connection, "다리분식", SystemClock().now())
+        owner = await account_named(connection, LOCAL_OPERATOR, "다리분식", SystemClock().now())
         ended = record(arrival(SystemClock().now(), account_id=owner.id), talk_seconds=3.0)
         await cdr_store.insert(connection, [ended])
     settings = read_settings()
     leave(settings.paths.asterisk_spool / "monitor" / f"{ended.call_id}.raw", talk(3.0))
     await keep_recording(archive_of(settings, database, SystemClock()), ended.call_id)
     return ended
+
+
+GRANT = ("account", "grant", "다리분식", "--days", "1", "--reason", "주문 확인", "--evidence", "paper 12")
+
+
+def test_without_the_owners_leave_the_operator_of_this_machine_exports_nothing(
+    dari: Dari, call: CallRecord, tmp_path: Path
+) -> None:
+    target = tmp_path / "talk.wav"
+    refused(dari("recording", "export", call.call_id, target, "--reason", "주문 확인"), "listening grant")
+    assert not target.exists()
+    (access,) = dari("recording", "access", "--json").objects
+    assert (access["deed"], access["granted"]) == ("export", False)
+    assert access["who"].startswith("command line: ")
+    dari(*GRANT)
+    assert dari("recording", "export", call.call_id, target, "--reason", "주문 확인").code == 0
+    (heard,) = [one for one in dari("audit", "list", "--json").objects if one["deed"] == "hear recordings"]
+    assert heard["after"] == {"kind": "talk", "reason": "주문 확인"}
+    (grant,) = dari("account", "grants", "다리분식", "--json").objects
+    dari("account", "take-back", grant["id"])
+    refused(dari("recording", "export", call.call_id, target, "--reason", "주문 확인"), "listening grant")
 
 
 def test_a_recording_is_listed_exported_and_the_export_is_written_down(
@@ -54,6 +76,7 @@ def test_a_recording_is_listed_exported_and_the_export_is_written_down(
     (listed,) = dari("recording", "list", "--json", "--account", "다리분식").objects
     assert (listed["call_id"], listed["kind"], listed["seconds"]) == (str(call.call_id), "talk", 3.0)
     target = tmp_path / "talk.wav"
+    dari(*GRANT)
     told = dari("recording", "export", call.call_id.hex[-8:], target, "--reason", "주문 확인")
     assert told.out == f"3.0 s of call {call.call_id} written to {target}\n"
     assert inside(target) == (2, 8000, talk(3.0))
@@ -99,6 +122,7 @@ def test_keys_are_made_anew_and_put_under_another_master_key(
     dari: Dari, call: CallRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert dari("recording", "rekey", "--account", "다리분식").out == "1 owners have a new key\n"
+    dari(*GRANT)
     (tmp_path / "old.key").write_text(MASTER + "\n")
     monkeypatch.setenv("DARI_RECORDING_KEY", FRESH)
     export = ("recording", "export", call.call_id, tmp_path / "a.wav", "--reason", "x")

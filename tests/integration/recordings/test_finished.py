@@ -62,7 +62,8 @@ async def test_it_is_told_once_that_a_talk_can_be_heard(desk: Desk) -> None:
     for _ in range(2):
         await keep_recording(desk.archive, call.call_id)
     async with transaction(desk.archive.database) as connection:
-        told = (await connection.execute(text("SELECT account_id, kind, call_id, body FROM events"))).all()
+        statement = text("SELECT account_id, kind, call_id, body FROM events WHERE call_id IS NOT NULL")
+        told = (await connection.execute(statement)).all()
     body = {"number": call.number, "recording": "talk", "seconds": 3.2}
     assert [tuple(row) for row in told] == [(desk.owner, "recording.ready", call.call_id, body)]
 

@@ -7,6 +7,10 @@ from datetime import timedelta
 
 import pytest
 
+from engine.accounts.model import LOCAL_OPERATOR
+from engine.audit import trail
+from engine.audit.model import Wanted
+from engine.foundation.database import transaction
 from engine.foundation.errors import Conflict, GaveUp, Invalid, NotAllowed, NotFound
 from engine.recordings import retention, store
 from engine.recordings.check import compare
@@ -39,27 +43,27 @@ async def test_what_is_kept_long_enough_goes_with_its_file_and_the_record_says_w
 
 async def test_what_is_held_stays_until_it_is_released(desk: Desk) -> None:
     kept = await desk.kept()
-    await hold(desk.archive, desk.reader(reason="court case 2026-77"), kept.call_id, TALK)
+    await hold(desk.archive, LOCAL_OPERATOR, desk.reader(reason="court case 2026-77"), kept.call_id, TALK)
     desk.clock.advance(YEAR * 3)
     assert await sweep(desk.archive) == 0
     assert desk.files() == [kept.file]
     held = await desk.row(kept.call_id)
     assert held is not None
     assert held.held == "court case 2026-77"
-    await release(desk.archive, desk.reader(reason="case closed"), kept.call_id, TALK)
+    await release(desk.archive, LOCAL_OPERATOR, desk.reader(reason="case closed"), kept.call_id, TALK)
     assert await sweep(desk.archive) == 1
     assert desk.files() == []
 
 
 async def test_only_the_owner_holds_and_releases_with_a_reason_and_it_is_written_down(desk: Desk) -> None:
     kept = await desk.kept()
-    await hold(desk.archive, desk.reader(reason="court case"), kept.call_id, TALK)
+    await hold(desk.archive, LOCAL_OPERATOR, desk.reader(reason="court case"), kept.call_id, TALK)
     with pytest.raises(NotAllowed):
-        await release(desk.archive, desk.reader(desk.other), kept.call_id, TALK)
+        await release(desk.archive, LOCAL_OPERATOR, desk.reader(desk.other), kept.call_id, TALK)
     with pytest.raises(Invalid):
-        await release(desk.archive, desk.reader(reason=""), kept.call_id, TALK)
+        await release(desk.archive, LOCAL_OPERATOR, desk.reader(reason=""), kept.call_id, TALK)
     with pytest.raises(NotFound):
-        await hold(desk.archive, desk.reader(), kept.call_id, VOICEMAIL)
+        await hold(desk.archive, LOCAL_OPERATOR, desk.reader(), kept.call_id, VOICEMAIL)
     log = await access_log(desk.archive)
     assert [(each.deed, each.granted) for each in log] == [(Deed.RELEASE, False), (Deed.HOLD, True)]
     held = await desk.row(kept.call_id)
@@ -67,18 +71,41 @@ async def test_only_the_owner_holds_and_releases_with_a_reason_and_it_is_written
     assert held.held == "court case"
 
 
+async def test_holds_releases_and_terms_are_in_the_audit_once_they_are_done(desk: Desk) -> None:
+    kept = await desk.kept()
+    await hold(desk.archive, LOCAL_OPERATOR, desk.reader(reason="court case"), kept.call_id, TALK)
+    await release(desk.archive, LOCAL_OPERATOR, desk.reader(reason="case closed"), kept.call_id, TALK)
+    for days in (30, 30, None):
+        await set_term(desk.archive, LOCAL_OPERATOR, desk.owner, days)
+    with pytest.raises(NotAllowed):
+        await hold(desk.archive, LOCAL_OPERATOR, desk.reader(desk.other), kept.call_id, TALK)
+    async with transaction(desk.archive.database) as connection:
+        written = [one for one in await trail.entries(connection, Wanted()) if one.deed == "change recordings"]
+    assert {one.account_id for one in written} == {desk.owner}
+    assert {one.who for one in written} == {LOCAL_OPERATOR.who}
+    told = [(one.before, one.after) for one in written]
+    for changed in (
+        ({"held": None}, {"kind": "talk", "held": "court case", "reason": "court case"}),
+        ({"held": "court case"}, {"kind": "talk", "held": None, "reason": "case closed"}),
+        ({"days": None}, {"days": 30}),
+        ({"days": 30}, {"days": None}),
+    ):
+        told.remove(changed)
+    assert told == []
+
+
 async def test_an_account_has_a_term_of_its_own_for_what_is_there_and_what_comes(desk: Desk) -> None:
     kept, others = await desk.kept(), await desk.kept(desk.other)
-    assert await set_term(desk.archive, desk.owner, 30) == 30
+    assert await set_term(desk.archive, LOCAL_OPERATOR, desk.owner, 30) == 30
     later = await desk.kept()
     desk.clock.advance(timedelta(days=31))
     assert await sweep(desk.archive) == 2
     assert desk.files() == [others.file]
     assert {kept.call_id, later.call_id}.isdisjoint({others.call_id})
-    assert await set_term(desk.archive, desk.owner, None) == 365
+    assert await set_term(desk.archive, LOCAL_OPERATOR, desk.owner, None) == 365
     for wrong in (0, -1, 36_501):
         with pytest.raises(Invalid, match="days"):
-            await set_term(desk.archive, desk.owner, wrong)
+            await set_term(desk.archive, LOCAL_OPERATOR, desk.owner, wrong)
 
 
 async def test_many_go_in_batches_and_several_sweeps_at_once_do_no_harm(
@@ -127,7 +154,7 @@ async def test_a_sweep_that_is_cut_off_leaves_no_file_that_nobody_knows(
 
 async def test_the_access_log_is_kept_two_years_and_longer_for_what_is_held(desk: Desk) -> None:
     kept, held = await desk.kept(), await desk.kept()
-    await hold(desk.archive, desk.reader(), held.call_id, TALK)
+    await hold(desk.archive, LOCAL_OPERATOR, desk.reader(), held.call_id, TALK)
     await desk.heard(kept)
     desk.clock.advance(YEAR * 2)
     await sweep(desk.archive)
@@ -151,7 +178,7 @@ async def test_with_an_owners_keys_all_its_recordings_are_gone_in_every_copy(des
 
 async def test_nothing_is_shredded_while_something_is_held(desk: Desk) -> None:
     kept, held = await desk.kept(), await desk.kept()
-    await hold(desk.archive, desk.reader(), held.call_id, TALK)
+    await hold(desk.archive, LOCAL_OPERATOR, desk.reader(), held.call_id, TALK)
     with pytest.raises(Conflict, match="1 of its recordings are on legal hold"):
         await shred(desk.archive, desk.owner)
     assert await desk.heard(kept) == await desk.heard(held)

@@ -13,6 +13,9 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from engine.accounts import tree
+from engine.accounts.model import LOCAL_OPERATOR, OPERATOR_ID, AccountKind, Module
+from engine.accounts.modules import switch
 from engine.foundation.database import open_database, transaction
 from engine.foundation.errors import TryLater
 from engine.foundation.phone_number import PhoneNumber
@@ -24,10 +27,10 @@ from engine.numbers.sound_names import NOT_THERE
 from engine.numbers.treatment import Limits, Treatment
 from engine.prompts import library
 from engine.prompts.library import Shelf
-from engine.routing import book
+from engine.routing import account_settings, book, caller_groups, current_lines, days_off, holiday_calendar
 from engine.routing import cache as cache_module
-from engine.routing.book import Against
 from engine.routing.cache import RoutingCache
+from engine.routing.check import Against
 from engine.routing.known import Known, write_known
 from engine.routing.model import AccountRouting, ClosedDay, Condition, Line, Rule
 from tests.databases import MIGRATIONS
@@ -99,6 +102,74 @@ async def test_numbers_added_changed_and_removed_are_followed(
         await until(lambda: len(cache) == 0)
 
 
+async def switched(database: AsyncEngine, account: UUID, on: bool, *modules: Module) -> None:
+    async with transaction(database) as connection:
+        for module in modules:
+            await switch(connection, LOCAL_OPERATOR, account, module, on, datetime.now(UTC))
+
+
+async def test_a_function_switched_above_an_account_is_heard_for_all_below_it(
+    database: AsyncEngine, database_url: str, tmp_path: Path
+) -> None:
+    now = datetime.now(UTC)
+    shop, beside = await open_shop(database), await open_shop(database, "beside")
+    async with transaction(database) as connection:
+        agency = await tree.open_account(connection, LOCAL_OPERATOR, OPERATOR_ID, AccountKind.AGENCY, "agency", now)
+        other = await tree.open_account(connection, LOCAL_OPERATOR, OPERATOR_ID, AccountKind.AGENCY, "other", now)
+        branch = await tree.open_account(connection, LOCAL_OPERATOR, agency.id, AccountKind.BRANCH, "branch", now)
+        await tree.move(connection, LOCAL_OPERATOR, shop, branch.id, now)
+    await put_in(database, number_of(shop))
+    cache, told = RoutingCache(tmp_path / "routing"), set[str]()
+
+    def off(account: UUID) -> frozenset[Module] | None:
+        return next((one.off for one in cache.accounts() if one.account_id == account), None)
+
+    cache.tell_of_changes(told.add)
+    async with kept_fresh(cache, database, database_url):
+        await until(lambda: target(cache) == TARGET)
+        told.clear()
+        await switched(database, agency.id, False, Module.CALLS, Module.RECORDING)
+        await until(lambda: line(cache).account.off == {Module.CALLS, Module.RECORDING})
+        await until(lambda: {str(agency.id), str(branch.id), str(shop)} <= told)
+        assert off(beside) == frozenset()
+        assert str(beside) not in told, "nobody else's routes are made anew"
+        await switched(database, shop, False, Module.CALLBACK)
+        await until(lambda: Module.CALLBACK in line(cache).account.off)
+        async with transaction(database) as connection:
+            made = await current_lines.find(connection, VIRTUAL)
+        assert made.account.off == line(cache).account.off, "what explain reads is what calls go by"
+        async with transaction(database) as connection:
+            await tree.move(connection, LOCAL_OPERATOR, branch.id, other.id, now)
+        await until(lambda: line(cache).account.off == {Module.CALLBACK})
+        await switched(database, shop, True, Module.CALLBACK)
+        await until(lambda: line(cache).account.off == frozenset())
+        await switched(database, other.id, False, Module.MOBILE_TARGETS)
+        await until(lambda: line(cache).account.off == {Module.MOBILE_TARGETS})
+    kept = RoutingCache(tmp_path / "routing")
+    assert line(kept).account.off == {Module.MOBILE_TARGETS}, "so it is without a database too"
+
+
+async def test_a_switch_above_many_accounts_means_read_all_again(
+    database: AsyncEngine, database_url: str, tmp_path: Path
+) -> None:
+    now = datetime.now(UTC)
+    shop = await open_shop(database)
+    async with transaction(database) as connection:
+        agency = await tree.open_account(connection, LOCAL_OPERATOR, OPERATOR_ID, AccountKind.AGENCY, "agency", now)
+        for place in range(101):
+            await tree.open_account(connection, LOCAL_OPERATOR, agency.id, AccountKind.SHOP, f"shop {place}", now)
+        await tree.move(connection, LOCAL_OPERATOR, shop, agency.id, now)
+    await put_in(database, number_of(shop))
+    cache, told = RoutingCache(tmp_path / "routing"), list[str]()
+    async with kept_fresh(cache, database, database_url):
+        await until(lambda: target(cache) == TARGET)
+        cache.tell_of_changes(told.append)
+        await switched(database, agency.id, False, Module.CALLS)
+        await until(lambda: line(cache).account.off == {Module.CALLS})
+        await until(lambda: bool(told))
+    assert set(told) == {""}
+
+
 NIGHT = Rule(name="night", condition=Condition(weekdays=(1,)), treatment=Treatment(announcement="own/night"))
 REST = Rule(name="rest", condition=Condition(), treatment=Treatment(accept=True), enabled=False)
 SUNDAYS = ClosedDay(weekday=7, weeks=(2, 4))
@@ -113,12 +184,14 @@ async def open_with_everything(database: AsyncEngine) -> UUID:
     async with transaction(database) as connection:
         await add(connection, number_of(shop, treatment=Treatment(ringback=("own/tune",))))
         for rule in (NIGHT, REST):
-            await book.add_rule(connection, VIRTUAL, rule, AGAINST)
-        await book.close(connection, VIRTUAL, [SUNDAYS])
-        await book.close(connection, shop, [ClosedDay(day=CHRISTMAS)])
-        await book.add_to_group(connection, shop, "vip", [CALLER])
-        await book.set_account(connection, shop, zone="Asia/Tokyo", limits=Limits(at_once=3))
-        await book.add_holiday(connection, CHRISTMAS, "성탄절")
+            await book.add_rule(connection, LOCAL_OPERATOR, VIRTUAL, rule, AGAINST)
+        await days_off.close(connection, LOCAL_OPERATOR, VIRTUAL, [SUNDAYS], AGAINST.now)
+        await days_off.close(connection, LOCAL_OPERATOR, shop, [ClosedDay(day=CHRISTMAS)], AGAINST.now)
+        await caller_groups.add(connection, LOCAL_OPERATOR, shop, "vip", [CALLER], AGAINST.now)
+        await account_settings.change(
+            connection, LOCAL_OPERATOR, shop, AGAINST.now, zone="Asia/Tokyo", limits=Limits(at_once=3)
+        )
+        await holiday_calendar.add(connection, LOCAL_OPERATOR, CHRISTMAS, "성탄절", AGAINST.now)
     return shop
 
 
@@ -160,26 +233,26 @@ async def test_rules_calendars_groups_and_holidays_are_followed(
     async with kept_fresh(cache, database, database_url):
         await until(lambda: target(cache) == TARGET)
         async with transaction(database) as connection:
-            await book.add_rule(connection, VIRTUAL, NIGHT, AGAINST)
+            await book.add_rule(connection, LOCAL_OPERATOR, VIRTUAL, NIGHT, AGAINST)
         await until(lambda: line(cache).rules == (NIGHT,))
         async with transaction(database) as connection:
-            await book.close(connection, VIRTUAL, [SUNDAYS])
+            await days_off.close(connection, LOCAL_OPERATOR, VIRTUAL, [SUNDAYS], AGAINST.now)
         await until(lambda: line(cache).closed_days == (SUNDAYS,))
         async with transaction(database) as connection:
-            await book.close(connection, shop, [SUNDAYS])
-            await book.add_to_group(connection, shop, "vip", [CALLER])
+            await days_off.close(connection, LOCAL_OPERATOR, shop, [SUNDAYS], AGAINST.now)
+            await caller_groups.add(connection, LOCAL_OPERATOR, shop, "vip", [CALLER], AGAINST.now)
         await until(lambda: line(cache).account.closed_days == (SUNDAYS,))
         assert line(cache).account.groups == {"vip": frozenset({CALLER})}
         async with transaction(database) as connection:
-            await book.set_account(connection, shop, zone="Asia/Tokyo")
+            await account_settings.change(connection, LOCAL_OPERATOR, shop, AGAINST.now, zone="Asia/Tokyo")
         await until(lambda: line(cache).account.zone == "Asia/Tokyo")
         async with transaction(database) as connection:
-            await book.seed_holidays(connection, [2026])
+            await holiday_calendar.seed(connection, LOCAL_OPERATOR, [2026], AGAINST.now)
         await until(lambda: CHRISTMAS in line(cache).holidays.days)
         async with transaction(database) as connection:
-            await book.remove_rule(connection, VIRTUAL, NIGHT.name, AGAINST)
-            await book.open_again(connection, VIRTUAL, [SUNDAYS])
-            await book.remove_from_group(connection, shop, "vip")
+            await book.remove_rule(connection, LOCAL_OPERATOR, VIRTUAL, NIGHT.name, AGAINST)
+            await days_off.open_again(connection, LOCAL_OPERATOR, VIRTUAL, [SUNDAYS], AGAINST.now)
+            await caller_groups.remove(connection, LOCAL_OPERATOR, shop, "vip", AGAINST.now)
         await until(lambda: not line(cache).rules)
         await until(lambda: not line(cache).account.groups)
         assert line(cache).closed_days == ()
@@ -325,7 +398,7 @@ async def greeting(database: AsyncEngine, shop: UUID, folder: Path, hertz: int) 
     file = write_audio(folder / f"{hertz}.wav", tone(hertz, 0.5))
     shelf = Shelf(shop, "인사말", folder / "sounds", datetime(2026, 11, 21, tzinfo=UTC))
     async with transaction(database) as connection:
-        return (await library.add(connection, shelf, file)).sound
+        return (await library.add(connection, LOCAL_OPERATOR, shelf, file)).sound
 
 
 async def test_the_next_call_hears_the_prompts_current_version(
@@ -336,7 +409,7 @@ async def test_the_next_call_hears_the_prompts_current_version(
     closed = Rule(name="night", condition=Condition(weekdays=(1,)), treatment=Treatment(announcement="prompt:인사말"))
     async with transaction(database) as connection:
         await add(connection, number_of(shop, treatment=Treatment(ringback=("prompt:인사말", "own/x"))))
-        await book.add_rule(connection, VIRTUAL, closed, AGAINST)
+        await book.add_rule(connection, LOCAL_OPERATOR, VIRTUAL, closed, AGAINST)
     cache = RoutingCache(tmp_path / "routing")
     async with kept_fresh(cache, database, database_url):
         await until(lambda: ringback(cache) == (first, "own/x"))
@@ -345,9 +418,9 @@ async def test_the_next_call_hears_the_prompts_current_version(
         await until(lambda: ringback(cache) == (second, "own/x"))
         assert line(cache).rules[0].treatment.announcement == second
         async with transaction(database) as connection:
-            assert await book.line(connection, VIRTUAL) == line(cache)
-            assert (await book.line_as_set(connection, VIRTUAL)).rules == (closed,)
-            await library.rollback(connection, shop, "인사말", 1)
+            assert await current_lines.find(connection, VIRTUAL) == line(cache)
+            assert (await current_lines.find_as_set(connection, VIRTUAL)).rules == (closed,)
+            await library.rollback(connection, LOCAL_OPERATOR, shop, "인사말", 1, AGAINST.now)
         await until(lambda: ringback(cache) == (first, "own/x"))
     after = RoutingCache(tmp_path / "routing")
     assert ringback(after) == (first, "own/x"), "the snapshot has the prompts"

@@ -10,6 +10,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.accounts.book import account_named
+from engine.accounts.model import LOCAL_OPERATOR
 from engine.foundation.database import transaction
 from engine.foundation.schema import newest
 from engine.recordings.keys import MasterKey, destroy_keys, new_key
@@ -31,7 +32,7 @@ async def looked_at(url: str, home: Path, master: bytes) -> Check:
 
 async def owner_with_key(database: AsyncEngine, name: str, master: bytes) -> UUID:
     async with transaction(database) as connection:
-        account = await account_named(connection, name, NOW)
+        account = await account_named(connection, LOCAL_OPERATOR, name, NOW)
         await new_key(connection, MasterKey(master), account.id, NOW)
     return account.id
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from engine.accounts.model import LOCAL_OPERATOR
 from engine.foundation.database import transaction
 from engine.foundation.errors import Conflict, Invalid, NotFound
 from engine.foundation.tasks import Tasks
@@ -19,17 +21,18 @@ from engine.trunks.cache import TrunkCache
 from engine.trunks.model import Login, NumberFormat, Trunk
 from engine.trunks.registry import TrunkChange, add, change, listing, remove
 
+NOW = datetime(2026, 11, 22, tzinfo=UTC)
 CARRIER = Trunk(name="carrier", match=("203.0.113.0/28", "198.51.100.7"), contact="sip:203.0.113.1:5060")
 
 
 async def added(database: AsyncEngine, trunk: Trunk) -> Trunk:
     async with transaction(database) as connection:
-        return await add(connection, trunk)
+        return await add(connection, LOCAL_OPERATOR, trunk, NOW)
 
 
 async def changed(database: AsyncEngine, name: str, wanted: TrunkChange) -> Trunk:
     async with transaction(database) as connection:
-        return await change(connection, name, wanted)
+        return await change(connection, LOCAL_OPERATOR, name, wanted, NOW)
 
 
 async def known(database: AsyncEngine) -> list[Trunk]:
@@ -137,7 +140,7 @@ async def test_of_two_that_claim_the_same_address_at_once_one_gets_it(database: 
 async def test_the_address_of_a_removed_trunk_is_free(database: AsyncEngine) -> None:
     await added(database, CARRIER)
     async with transaction(database) as connection:
-        await remove(connection, "carrier")
+        await remove(connection, LOCAL_OPERATOR, "carrier", NOW)
     await added(database, Trunk(name="heir", match=CARRIER.match, contact=CARRIER.contact))
 
 
@@ -146,8 +149,11 @@ async def test_a_name_is_given_once_and_an_unknown_one_is_told(database: AsyncEn
     with pytest.raises(Conflict, match="exists already"):
         await added(database, Trunk(name="carrier", match=("192.0.2.9",), contact="sip:192.0.2.9"))
     async with transaction(database) as connection:
-        for deed in (remove(connection, "nobody"), change(connection, "nobody", TrunkChange())):
-            with pytest.raises(NotFound, match="dari trunk list"):
+        for deed in (
+            remove(connection, LOCAL_OPERATOR, "nobody", NOW),
+            change(connection, LOCAL_OPERATOR, "nobody", TrunkChange(), NOW),
+        ):
+            with pytest.raises(NotFound, match="nobody does not exist"):
                 await deed
 
 
@@ -204,6 +210,6 @@ async def test_every_change_is_in_memory_told_and_on_disk(
         assert TrunkCache(tmp_path / "trunks").all() == [kept]
         heard.clear()
         async with transaction(database) as connection:
-            await remove(connection, "carrier")
+            await remove(connection, LOCAL_OPERATOR, "carrier", NOW)
         await heard.wait()
         assert cache.find("carrier") is None

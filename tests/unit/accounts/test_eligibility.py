@@ -21,7 +21,12 @@ def test_58_trades_are_listed_in_three_sections() -> None:
     for code, trade in TRADES.items():
         check_trade(code)
         assert trade.code == code
-        assert trade.korean
+        assert trade.korean != ""
+
+
+def test_a_trade_that_the_list_does_not_name_is_told_so() -> None:
+    assert [code for code, trade in TRADES.items() if trade.korean is None] == ["95391"]
+    assert "업종 95391 (목록에 이름 없음)" in eligible("95391", LIMIT, "paper", NOW).reasons[0]
 
 
 @pytest.mark.parametrize("trade", TRADES)

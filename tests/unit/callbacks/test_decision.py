@@ -7,15 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.accounts.model import Module
 from engine.callbacks.decision import Decision, EndedCall, HoldMessage, SendMessage, decide, foreseen
 from engine.callbacks.rules import LATEST, SAID_IN_CALL_ONCE_IN, gist
 from engine.callbacks.wishes import Wish
-from engine.cdr.model import CallRecord, Direction, Result
+from engine.cdr.model import CallRecord, Direction, Result, Side, Step, StepKind
 from engine.foundation.phone_number import PhoneNumber
 from engine.messages.model import Purpose
 from engine.numbers.model import NumberKind, ServiceNumber
+from engine.numbers.treatment import Treatment
 from tests.answered_call import CALLER, NOW, SENDER, TEXT, answered_call, asked_for, number_with_text, promised
 
+FUNCTIONS = "the functions that it needs are on"
 LAST = [
     "no other message of the call says the same",
     "sender is registered",
@@ -28,6 +31,7 @@ RULES = {
         "a text is set on the number",
         "the call was answered",
         "the call was long enough",
+        FUNCTIONS,
         "the caller's number is known",
         "recipient is a mobile number",
         "no message within the repeat window",
@@ -36,6 +40,7 @@ RULES = {
     Purpose.CONSENT: [
         "the caller asked for it in the call",
         "the number is in service for the account",
+        FUNCTIONS,
         "the caller's number is known",
         "recipient is a mobile number",
         "no message asked for a short while ago",
@@ -44,6 +49,7 @@ RULES = {
     Purpose.TEXT_ONLY: [
         "nobody was reached and the caller was promised a message",
         "the number is in service for the account",
+        FUNCTIONS,
         "the caller's number is known",
         "recipient is a mobile number",
         "no promised message a short while ago",
@@ -119,6 +125,42 @@ def test_one_broken_rule_holds_the_callback_and_names_itself(
     assert decision.reason
     assert decision.reason_ko
     assert [check.rule for check in decision.certificate] == RULES[Purpose.CALLBACK]
+
+
+NOTICED = change(SHOP, treatment=Treatment(store_notice=True))
+HEARD = Step(
+    kind=StepKind.STORE_NOTICE,
+    to=(Side.CALLER,),
+    sound="ko/store-info-notice",
+    started_at=NOW,
+    ended_at=NOW,
+    whole=True,
+)
+
+
+@pytest.mark.parametrize(
+    ("off", "call", "number", "held"),
+    [
+        (Module.CALLBACK, CALL, SHOP, {Purpose.CALLBACK}),
+        (Module.CALLBACK, asked_for(CALL, "약도"), SHOP, {Purpose.CALLBACK, Purpose.CONSENT}),
+        (Module.CALLBACK, PROMISED, SHOP, {Purpose.CALLBACK, Purpose.TEXT_ONLY}),
+        (Module.STORE_MESSAGE, CALL, SHOP, set()),
+        (Module.STORE_MESSAGE, CALL, NOTICED, {Purpose.CALLBACK}),
+        (Module.STORE_MESSAGE, change(CALL, steps=(HEARD,)), SHOP, {Purpose.CALLBACK}),
+        (Module.STORE_MESSAGE, asked_for(CALL, "약도"), NOTICED, {Purpose.CALLBACK}),
+        (Module.RECORDING, CALL, NOTICED, set()),
+    ],
+)
+def test_a_function_that_is_off_holds_what_needs_it_and_names_itself(
+    off: Module, call: CallRecord, number: ServiceNumber, held: set[Purpose]
+) -> None:
+    ended = EndedCall(call, number, {SENDER}, frozenset({off}))
+    decided = {wish.purpose: decision for wish, decision in foreseen(ended, {}, NOW)}
+    lacking = {purpose for purpose, decision in decided.items() if FUNCTIONS in refused(decision)}
+    assert lacking == held
+    for purpose in held:
+        [check] = [check for check in decided[purpose].certificate if check.rule == FUNCTIONS]
+        assert check.evidence == f"{off.value} is off"
 
 
 @pytest.mark.parametrize("promise", [asked_for, promised])

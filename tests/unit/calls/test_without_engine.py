@@ -11,12 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.accounts.model import Module
 from engine.calls.without_engine import ALONE, UNKNOWN, how_without_engine, id_of, record_of
 from engine.cdr.call_row import Row, parse
 from engine.cdr.model import CallRecord, Result, Side, StepKind
 from engine.foundation.ids import instant_of
 from engine.numbers.treatment import RecordMode, Treatment
 from engine.routing.model import Condition, Line, Rule
+from engine.routing.switched import NOT_RECORDED
 from tests.call_records import MORNING
 from tests.call_rows import written_row
 from tests.hand_made_line import ACCOUNT, CALLER, line_of, plan_of
@@ -104,6 +106,18 @@ def test_what_the_caller_was_told_is_kept_and_a_recording_only_with_its_notice()
     unrecorded = _record(_row(answered=2.0), line)
     assert unrecorded.recording_reason == "the call went without an engine and was not recorded"
     assert _record(_row(recording="yes", notices="ko/recording-notice"), line).recording is None
+
+
+def test_a_talk_of_an_account_without_recording_says_why_it_was_not_recorded() -> None:
+    line = line_of(Treatment(recording=RecordMode.ALWAYS))
+    off = replace(line, account=msgspec.structs.replace(line.account, off=frozenset({Module.RECORDING})))
+    made = _record(_row(answered=2.0), off)
+    assert (made.recording, made.recording_reason) == (None, NOT_RECORDED)
+
+
+def test_a_call_that_the_dialplan_refused_without_calls_says_so() -> None:
+    made = _record(_row(result="switched off", cause="1"), line_of())
+    assert (made.result, made.ended_by, made.cause) == (Result.SWITCHED_OFF, Side.DARI, 1)
 
 
 @pytest.mark.parametrize("presentation", ["prohib", "prohib_passed_screen", ""])

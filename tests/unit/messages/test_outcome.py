@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from engine.messages.gateways.gateway import Accepted, Away, Delivered, NeverSeen, Rejected, Undelivered, Unknown
 from engine.messages.model import Status
-from engine.messages.outcome import Pace, after_look_up, after_submission, final
+from engine.messages.outcome import Pace, after_look_up, after_submission, final, switched_off
 
 PACE = Pace()
 NEW = timedelta(seconds=1)
@@ -29,6 +29,14 @@ def test_a_message_that_nobody_got_has_failed_for_good(answer: Undelivered | Rej
     move = after_submission(answer, 1, NEW, PACE)
     assert (move.status, move.reason, move.nobody_got_it) == (Status.FAILED, answer.reason, True)
     assert move == final(answer)
+
+
+def test_a_message_whose_function_is_off_is_held_and_its_window_is_free() -> None:
+    move = switched_off(("callback", "store message"))
+    assert move is not None
+    assert (move.status, move.nobody_got_it, move.look_after, move.try_after) == (Status.HELD, True, None, None)
+    assert move.reason == "callback, store message was switched off for the account before it was sent"
+    assert switched_off(()) is None
 
 
 def test_a_message_found_delivered_is_delivered() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from engine.foundation.errors import Invalid, NotFound
+from engine.foundation.errors import Invalid, NotFound, TryLater
 from engine.prompts.catalogue import (
     exists,
     forms_of,
@@ -276,3 +277,17 @@ def test_samples_are_kept_as_they_are(sounds: Path) -> None:
     quiet = np.sin(np.arange(WIDE_RATE) / 10) / 100
     name = keep_samples(quiet, sounds)
     assert np.abs(wide_samples(name, sounds) - quiet).max() < 1 / 32768
+
+
+def test_one_sound_is_taken_in_by_several_at_once(sounds: Path) -> None:
+    samples = np.sin(np.arange(WIDE_RATE) / 10) / 100
+    with ThreadPoolExecutor(8) as threads:
+        (name,) = set(threads.map(lambda _: keep_samples(samples, sounds), range(24)))
+    assert len(forms_of(name, sounds)) == 3
+    assert len(list((sounds / "own").iterdir())) == 3
+
+
+def test_a_folder_that_takes_no_sounds_is_said_so(tmp_path: Path, sounds: Path) -> None:
+    sounds.write_text("in the way")
+    with pytest.raises(TryLater, match="sounds: their folder takes none"):
+        keep_samples(np.sin(np.arange(WIDE_RATE) / 10) / 100, sounds)

@@ -23,7 +23,7 @@ from engine.numbers.treatment import (
     Treatment,
     Whisper,
 )
-from engine.routing.check import check, silenced_by
+from engine.routing.check import Against, check, silenced_by
 from engine.routing.finding import Finding, Oddity, Severity
 from engine.routing.model import (
     WITHHELD,
@@ -68,7 +68,7 @@ ERROR, WARNING = Severity.ERROR, Severity.WARNING
 
 
 def found(*rules: Rule, **more: object) -> list[tuple[str | None, Severity, Oddity]]:
-    return brief(check(line(*rules, **more), NOW))  # type: ignore[arg-type]
+    return brief(check(line(*rules, **more), Against(NOW)))  # type: ignore[arg-type]
 
 
 def brief(findings: tuple[Finding, ...]) -> list[tuple[str | None, Severity, Oddity]]:
@@ -91,7 +91,7 @@ def test_nothing_is_said_of_rules_as_shops_have_them() -> None:
     )
     standing = Treatment(label="배달앱", fallbacks=chain, recording=RecordMode.ALWAYS)
     served = line(*rules, treatment=standing, holidays={date(2026, 12, 25): "기독탄신일"})
-    assert check(served, NOW, 30, {"own/closed", "own/a", "own/n"}) == ()
+    assert check(served, Against(NOW, 30, {"own/closed", "own/a", "own/n"})) == ()
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_rules_that_hold_one_day(condition: Condition) -> None:
     served = line(
         rule("fine", condition, TUNE), closed_days=(fifth_sundays,), holidays={date(2026, 12, 25): "기독탄신일"}
     )
-    assert check(served, NOW) == ()
+    assert check(served, Against(NOW)) == ()
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def test_rules_that_never_decide(rules: tuple[Rule, ...], silent: str | None) ->
 
 def test_the_rules_that_come_before_are_named() -> None:
     rules = (rule("day", treatment=TUNE), rule("other", treatment=Treatment(accept=True)), rule("b", treatment=TUNE))
-    (finding,) = check(line(*rules), NOW)
+    (finding,) = check(line(*rules), Against(NOW))
     assert finding.sentence == (
         "rule 'b': it never decides anything, for 'day' comes before it whenever it holds; move it up or remove it"
     )
@@ -269,7 +269,7 @@ def test_sounds_that_are_not_there() -> None:
         notice="",
         fallbacks=(Fallback(then=Then.ANNOUNCE, sounds=("own/c",)),),
     )
-    findings = check(line(rule("odd", treatment=said)), NOW, 30, {"own/a"})
+    findings = check(line(rule("odd", treatment=said)), Against(NOW, 30, {"own/a"}))
     assert brief(findings) == [("odd", ERROR, Oddity.NO_SUCH_SOUND)] * 2
     assert [name for name in ("own/a", "own/b", "own/c") if any(name in f.sentence for f in findings)] == [
         "own/b", "own/c",
@@ -279,7 +279,7 @@ def test_sounds_that_are_not_there() -> None:
 @settings(deadline=None, max_examples=50)
 @given(st.lists(st.builds(rule, st.just("r"), conditions, st.sampled_from([TUNE, CLOSED, UNSAID])), max_size=3))
 def test_every_line_can_be_checked_and_each_sentence_names_the_rule(rules: list[Rule]) -> None:
-    for finding in check(line(*rules), NOW):
+    for finding in check(line(*rules), Against(NOW)):
         assert finding.sentence.startswith("rule 'r': ")
         assert finding.sentence_ko.startswith("규칙 ‘r’: ")
 
@@ -329,7 +329,7 @@ def test_a_silenced_rule_never_decides_anything(
 def test_a_rule_said_never_to_hold_does_not(served: Line, caller: PhoneNumber | None, instant: datetime) -> None:
     now = min(instant, datetime(2028, 6, 1, tzinfo=UTC))
     never = (Oddity.NEVER_HOLDS, Oddity.DATES_OVER, Oddity.NO_SUCH_DAY)
-    odd = {finding.rule for finding in check(served, now) if finding.oddity in never}
+    odd = {finding.rule for finding in check(served, Against(now)) if finding.oddity in never}
     for later in sweep(instant) if odd else ():
         assert not any(asked.holds for asked in plan(served, caller, later, NOTHING, 30).asked if asked.rule in odd)
 
@@ -337,7 +337,7 @@ def test_a_rule_said_never_to_hold_does_not(served: Line, caller: PhoneNumber | 
 def test_a_holiday_far_ahead_is_still_a_day_to_come() -> None:
     condition = Condition(days=(DayKind.PUBLIC_HOLIDAY,))
     served = line(rule("far", condition, TUNE), holidays={date(2035, 1, 1): "신정"})
-    assert check(served, NOW) == ()
+    assert check(served, Against(NOW)) == ()
     assert served.holidays == Holidays(days={date(2035, 1, 1): "신정"})
 
 
@@ -347,4 +347,4 @@ def test_a_prompt_that_the_account_does_not_have() -> None:
     assert found(treatment=said) == [(None, ERROR, Oddity.NO_SUCH_PROMPT)]
     served = line(rule("tune", treatment=said))
     account = msgspec.structs.replace(served.account, prompts={"인사말": "own/x"})
-    assert check(replace(served, account=account), NOW, sounds=set()) == ()
+    assert check(replace(served, account=account), Against(NOW, sounds=set())) == ()

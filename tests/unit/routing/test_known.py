@@ -8,6 +8,7 @@ from uuid import UUID
 
 import msgspec
 
+from engine.accounts.model import Module
 from engine.foundation.phone_number import PhoneNumber
 from engine.numbers.model import NumberKind, ServiceNumber
 from engine.numbers.treatment import Limits, Target, Treatment, Whisper
@@ -52,6 +53,7 @@ def everything() -> Known:
         closed_days=(ClosedDay(weekday=7, weeks=(2, 4)),),
         groups={"vip": frozenset({PhoneNumber("01099998888")})},
         prompts={"인사말": "own/first"},
+        off=frozenset({Module.CALLS, Module.RECORDING}),
     )
     return Known(
         numbers={NUMBER.number: NUMBER, OTHER: plain},

@@ -100,6 +100,6 @@ def test_closed_days_that_are(closed: ClosedDay) -> None:
 
 
 def test_no_rule_switches_the_store_notice_off() -> None:
-    with pytest.raises(Invalid, match=r"rule 'quiet': the store notice cannot be switched off .* --no-store-notice"):
+    with pytest.raises(Invalid, match=r"rule 'quiet': the store notice cannot be switched off .* settings of"):
         checked_rule(rule("quiet", treatment=Treatment(store_notice=False)), NUMBER)
     assert checked_rule(rule("loud", treatment=Treatment(store_notice=True)), NUMBER).treatment.store_notice

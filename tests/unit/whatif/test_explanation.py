@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, time, timedelta
 
 import msgspec
 import pytest
 
+from engine.accounts.model import Module
 from engine.callbacks.evidence import Evidence
 from engine.cdr.model import Result
 from engine.foundation.phone_number import PhoneNumber
@@ -248,3 +250,26 @@ def test_without_the_database_the_assumptions_are_said() -> None:
 def test_it_goes_through_json_and_back() -> None:
     told = explained(line_of(Treatment(busy=("own/busy",)), [CLOSED, EVENING], callback="문자", sender=SENDER))
     assert msgspec.json.decode(msgspec.json.encode(told), type=Explanation) == told
+
+
+def _without(line: Line, *off: Module) -> Line:
+    return replace(line, account=msgspec.structs.replace(line.account, off=frozenset(off)))
+
+
+def test_what_is_switched_off_is_told() -> None:
+    refused = explained(_without(line_of(), Module.CALLS))
+    assert refused.announcement is not None
+    assert (refused.announcement.result, refused.switched_off) == (Result.SWITCHED_OFF, (Module.CALLS,))
+    assert "callers hear that the number is not in service" in said(refused)
+    recorded = explained(_without(line_of(Treatment(recording=RecordMode.ALWAYS)), Module.RECORDING))
+    assert recorded.switched_off == (Module.RECORDING,)
+    assert "off recording switched off for the account: the talk is not recorded" in said(recorded)
+    assert explained(line_of(Treatment(recording=RecordMode.ALWAYS))).switched_off == ()
+
+
+def test_a_message_that_is_switched_off_is_held_in_the_forecast_too() -> None:
+    with_text = line_of(callback="고맙습니다.", sender=SENDER)
+    [message] = explained(_without(with_text, Module.CALLBACK)).messages
+    assert not message.sent
+    assert "callback is off" in message.reason
+    assert explained(with_text).messages[0].sent

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import numpy as np
 import pytest
 
-from engine.foundation.errors import NotFound
+from engine.foundation.errors import Invalid, NotFound
 from engine.foundation.phone_number import PhoneNumber
 from engine.numbers.treatment import (
     ConsentOffer,
@@ -238,3 +238,12 @@ def test_by_default_somebody_answers_however_short_a_telephone_rings() -> None:
     heard = listened(short, Assumed(answer_after=soon))
     assert any("answers" in moment.what and "02-9876-5432" in moment.what for moment in heard.timeline)
     assert not any("no answer" in moment.what for moment in heard.timeline)
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_what_would_last_too_long_is_not_made(outcome: Outcome) -> None:
+    made = plan_of(line_of(BOTH_NOTICES))
+    whole = hear(made, Assumed(outcome, answer_soon(made)), sound)
+    assert hear(made, Assumed(outcome, answer_soon(made)), sound, longest=whole.seconds + 0.01).seconds == whole.seconds
+    with pytest.raises(Invalid, match="lasts longer"):
+        hear(made, Assumed(outcome, answer_soon(made)), sound, longest=whole.seconds - 0.1)
