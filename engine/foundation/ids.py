@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import secrets
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from uuid import UUID
 
+_EPOCH = datetime.fromtimestamp(0, UTC)
+
 
 def new_id(now: datetime) -> UUID:
-    """A fresh version 7 UUID: 48 bits of Unix milliseconds from `now`, then 74 random bits."""
-    milliseconds = int(now.timestamp() * 1000)
+    """A fresh version 7 UUID: 48 bits of Unix milliseconds from `now`, 12 of the rest of it, then 62 random bits.
+
+    The rest of the millisecond keeps two that came right after each other in their order (RFC 9562, method 3).
+    """
+    milliseconds, microseconds = divmod((now - _EPOCH) // timedelta(microseconds=1), 1000)
     return UUID(
-        int=(milliseconds << 80) | (0x7 << 76) | (secrets.randbits(12) << 64) | (0b10 << 62) | secrets.randbits(62)
+        int=(milliseconds << 80)
+        | (0x7 << 76)
+        | (microseconds * 4096 // 1000 << 64)
+        | (0b10 << 62)
+        | secrets.randbits(62)
     )
 
 
