@@ -12,7 +12,7 @@ import pytest
 
 from engine.asterisk.commands import Ari
 from engine.asterisk.connection import Connected, Connection
-from engine.asterisk.events import CallBroadcast
+from engine.asterisk.events import CallBroadcast, StasisStart
 from engine.calls.arrival import Order
 from engine.cdr.model import CallRecord, Result, Side, StepKind
 from engine.foundation.phone_number import PhoneNumber
@@ -312,6 +312,7 @@ async def test_caller_who_was_claimed_and_whom_nobody_knows_is_taken_on(
                 caller = await carrier.call(NUMBER, tone=CALLER_TONE)
             if isinstance(event, CallBroadcast):
                 await ari.claim(event.channel.id)
+            if isinstance(event, StasisStart):  # before that the claim is void when the application goes away
                 break
         await events.aclose()  # type: ignore[attr-defined]
     async with Lives(call_asterisk, carrier, tmp_path, with_treatment()).next() as rig:
