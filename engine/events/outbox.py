@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Column, MetaData, Table, Text, Uuid, func, select
-from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP, insert
+from msgspec import json
+from sqlalchemy import ARRAY, BigInteger, Column, MetaData, Table, Text, Uuid, bindparam, func, select, text
+from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 _events = Table(
@@ -21,6 +22,24 @@ _events = Table(
     Column("at", TIMESTAMP(timezone=True)),
     Column("body", JSONB),
     Column("leg", Text),
+)
+
+
+# However many they are, one statement, and so one notification.
+_APPEND = text("""
+    INSERT INTO events (account_id, kind, call_id, at, body, leg)
+    SELECT account_id, kind, call_id, at, CAST(body AS jsonb), leg
+    FROM unnest(:account_id, :kind, :call_id, :at, :body, :leg) WITH ORDINALITY
+        AS told (account_id, kind, call_id, at, body, leg, nth)
+    ORDER BY nth
+    ON CONFLICT (call_id, kind, leg) DO NOTHING
+""").bindparams(
+    bindparam("account_id", type_=ARRAY(Uuid)),
+    bindparam("kind", type_=ARRAY(Text)),
+    bindparam("call_id", type_=ARRAY(Uuid)),
+    bindparam("at", type_=ARRAY(TIMESTAMP(timezone=True))),
+    bindparam("body", type_=ARRAY(Text)),
+    bindparam("leg", type_=ARRAY(Text)),
 )
 
 
@@ -54,9 +73,16 @@ async def last_id(connection: AsyncConnection) -> int:
     return newest or 0
 
 
-async def read_after(connection: AsyncConnection, after: int, limit: int) -> list[StoredEvent]:
-    """Events with a larger id, ascending. For this system itself; others read `engine.events.stream`."""
-    rows = await connection.execute(select(_events).where(_events.c.id > after).order_by(_events.c.id).limit(limit))
+async def read_after(
+    connection: AsyncConnection, after: int, kinds: Collection[str], known: Collection[int], limit: int
+) -> list[StoredEvent]:
+    """Events of these kinds with a larger id, ascending, but for those known already.
+
+    For this system itself; others read `engine.events.stream`.
+    """
+    events = _events.c
+    wanted = select(_events).where(events.id > after, events.kind.in_(list(kinds)), events.id.not_in(list(known)))
+    rows = await connection.execute(wanted.order_by(events.id).limit(limit))
     return [StoredEvent(**row) for row in rows.mappings()]
 
 
@@ -65,22 +91,17 @@ async def append(connection: AsyncConnection, events: Sequence[Event]) -> None:
 
     One that happens once (`Event.leg`) and is there already stays as it is.
     """
-    if events:
-        once = [_events.c.call_id, _events.c.kind, _events.c.leg]
-        await connection.execute(
-            insert(_events).on_conflict_do_nothing(index_elements=once),
-            [
-                {
-                    "account_id": event.account_id,
-                    "kind": event.kind,
-                    "call_id": event.call_id,
-                    "at": event.at,
-                    "body": event.body,
-                    "leg": event.leg,
-                }
-                for event in events
-            ],
-        )
+    if not events:
+        return
+    values: dict[str, list[object]] = {
+        "account_id": [event.account_id for event in events],
+        "kind": [event.kind for event in events],
+        "call_id": [event.call_id for event in events],
+        "at": [event.at for event in events],
+        "body": [json.encode(event.body).decode() for event in events],
+        "leg": [event.leg for event in events],
+    }
+    await connection.execute(_APPEND, values)
 
 
 async def ended_among(connection: AsyncConnection, calls: Sequence[UUID]) -> set[UUID]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from uuid import UUID
 
 import structlog
@@ -41,32 +42,35 @@ async def tell_messages(database: AsyncEngine, call_log: CallLog) -> None:
     while True:
         try:
             async with transaction(database) as connection:
+                newest = await last_id(connection)
                 if after is None:
-                    after = await last_id(connection)
+                    after = newest
                     seen.extend(range(max(after - _LOOK_BACK, 0), after + 1))
-                for event in await read_after(connection, max(after - _LOOK_BACK, 0), _AT_ONCE):
-                    if event.id not in seen:
-                        seen.append(event.id)
-                        await _tell(connection, event, call_log)
-                    after = max(after, event.id)
+                events = await read_after(connection, max(after - _LOOK_BACK, 0), _KINDS, seen, _AT_ONCE)
+                await _tell(connection, events, call_log)
+                seen.extend(event.id for event in events)
+                after = events[-1].id if len(events) == _AT_ONCE else newest
         except DariError as error:
             log.debug("no message lines for now", reason=str(error))
         await asyncio.sleep(_EVERY)
 
 
-async def _tell(connection: AsyncConnection, event: StoredEvent, call_log: CallLog) -> None:
-    kind = _KINDS.get(event.kind)
-    if kind is None or event.call_id is None:
-        return
-    message = await store.find(connection, UUID(str(event.body["message_id"])))
-    if message is not None:
-        call_log.write(
-            CallEvent(
-                at=event.at,
-                call_id=event.call_id,
-                kind=kind,
-                number=message.number,
-                caller=message.recipient,
-                detail=str(event.body.get("reason", "")),
+async def _tell(connection: AsyncConnection, events: Sequence[StoredEvent], call_log: CallLog) -> None:
+    messages = await store.find_all(connection, {_message_of(event) for event in events})
+    for event in events:
+        message = messages.get(_message_of(event))
+        if message is not None and event.call_id is not None:
+            call_log.write(
+                CallEvent(
+                    at=event.at,
+                    call_id=event.call_id,
+                    kind=_KINDS[event.kind],
+                    number=message.number,
+                    caller=message.recipient,
+                    detail=str(event.body.get("reason", "")),
+                )
             )
-        )
+
+
+def _message_of(event: StoredEvent) -> UUID:
+    return UUID(str(event.body["message_id"]))

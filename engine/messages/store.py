@@ -185,6 +185,17 @@ async def find(connection: AsyncConnection, message_id: UUID) -> Message | None:
     return _message(row) if row else None
 
 
+async def find_all(connection: AsyncConnection, message_ids: Collection[UUID]) -> dict[UUID, Message]:
+    """Those of these messages that there are, by id."""
+    if not message_ids:
+        return {}
+    result = await connection.execute(
+        text(f"SELECT {_COLUMNS} FROM messages WHERE id = ANY(:ids)"),  # noqa: S608 - our own column names
+        {"ids": list(message_ids)},
+    )
+    return {message.id: message for message in map(_message, result)}
+
+
 async def newest(
     connection: AsyncConnection, *, limit: int, number: PhoneNumber | None, call_id: UUID | None
 ) -> list[Message]:

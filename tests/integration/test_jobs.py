@@ -13,15 +13,18 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
+from pgqueuer.domain.types import QueueEntrypoint
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.testing import capture_logs
 
-from engine.foundation.database import open_database, transaction
+from engine.foundation.database import connect, open_database, transaction
 from engine.foundation.errors import NotFound, TryLater
+from engine.jobs.lease import FencedQueries
 from engine.jobs.queue import enqueue
 from engine.jobs.worker import LEASE, Job, Worker
-from tests.eventually import eventually
+from tests.eventually import PATIENCE, eventually
 from tests.own_server import OwnServer
 
 SHORT = timedelta(seconds=2)
@@ -90,6 +93,32 @@ async def test_a_job_that_is_for_later_waits(database: AsyncEngine, database_url
         await eventually(lambda: bool(done))
         await eventually(_is(database, queued=1))
     assert done == [b"soon"]
+
+
+async def test_one_look_tells_what_is_due_what_will_be_and_whether_there_is_anything(
+    database: AsyncEngine, database_url: str
+) -> None:
+    connection = await connect(database_url, command_timeout=PATIENCE)
+    greet = [QueueEntrypoint("greet")]
+    looks: list[tuple[int, bool, int]] = []
+
+    async def look() -> None:
+        due = await queries.eligible_queued_work(greet)
+        looks.append((due, await queries.next_deferred_eta(greet) is not None, await queries.queued_work(greet)))
+
+    try:
+        queries = FencedQueries(AsyncpgDriver(connection))
+        await _enqueue(database, "another", b"")
+        await look()
+        async with transaction(database) as later:
+            await enqueue(later, "greet", b"", after=timedelta(days=1))
+        await look()
+        assert timedelta(hours=23) < (await queries.next_deferred_eta(greet) or timedelta()) <= timedelta(days=1)
+        await _enqueue(database, "greet", b"")
+        assert await queries.eligible_queued_work(greet) == 1
+    finally:
+        await connection.close()
+    assert looks == [(0, False, 0), (0, True, 1)]
 
 
 async def test_many_workers_do_each_job_once(database: AsyncEngine, database_url: str) -> None:

@@ -20,6 +20,7 @@ from engine.accounts.user import NewUser, Token, TokenKind, User, UserChange, Us
 from engine.audit.model import Wanted
 from engine.audit.trail import entries
 from engine.events import outbox
+from engine.events.kinds import EventKind
 from engine.foundation.database import transaction
 from engine.foundation.errors import Conflict, DariError, Invalid, NotAllowed, NotFound, TryLater
 from tests.opened_shop import open_shop
@@ -444,7 +445,7 @@ async def test_each_deed_is_in_the_audit_and_in_the_stream(database: AsyncEngine
         await users.change(connection, trade.owner.actor(PEER), staff.id, wanted, later)
         await users.change(connection, trade.owner.actor(PEER), staff.id, wanted, later)  # nothing new: nothing told
         found = await entries(connection, Wanted(object_kind="user", object_id=str(staff.id)))
-        events = await outbox.read_after(connection, before, 10)
+        events = await outbox.read_after(connection, before, [kind.value for kind in EventKind], [], 10)
     assert [entry.deed for entry in found] == ["change users", "change users"]
     newest = found[0]
     assert (newest.who, newest.account_id, newest.peer) == (trade.owner.who, trade.shop, PEER)
