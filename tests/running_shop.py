@@ -100,10 +100,7 @@ class RunningShop:
             found[:] = [message for message in messages if message["call_id"] == call["call_id"]]
             return bool(found) and found[0]["status"] in _END
 
-        try:
-            await eventually(is_settled)
-        except TimeoutError:  # a receipt that got lost is asked for after half a minute
-            await eventually(is_settled)
+        await eventually(is_settled)
         assert len(found) == 1
         return found[0]
 

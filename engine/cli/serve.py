@@ -7,6 +7,7 @@ from enum import Enum
 from typing import Annotated
 
 import typer
+import uvloop
 
 from engine.app.roles import run_role
 from engine.settings import MOST_ENGINES, read_settings
@@ -28,4 +29,5 @@ def serve(
     engine: Annotated[int, typer.Option(min=1, max=MOST_ENGINES, help="Of the role calls: which engine, from 1.")] = 1,
 ) -> None:
     """Run one role in the foreground; `dari up` does that for each. SIGTERM ends it in order."""
-    asyncio.run(run_role(read_settings(), role.value, engine))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(run_role(read_settings(), role.value, engine))

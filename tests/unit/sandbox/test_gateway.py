@@ -23,6 +23,7 @@ from engine.messages.gateways.sandbox import read_receipt
 from engine.sandbox.gateway import GatewaySetup, gateway, run_gateway
 from engine.sandbox.gateway_faults import Faults
 from tests.eventually import eventually
+from tests.hand_clock import HandClock
 from tests.loopback import ANY_PORT
 
 KEY = "test-key"
@@ -231,6 +232,15 @@ async def test_a_signed_receipt_follows_and_says_what_the_look_up_says(
     assert receipt.message_id == message_id
     assert isinstance(receipt.result, result)
     assert looked_up[1] == json.loads(body)
+
+
+async def test_a_receipt_tells_the_end_though_the_clock_has_not_quite_come_to_it(tmp_path: Path) -> None:
+    clock = HandClock()  # stands still, as if the timer were short of it
+    setup = GatewaySetup(key=KEY, folder=tmp_path, clock=clock, delivery_seconds=0.02)
+    async with receiver([204]) as (url, received), running(setup) as client:
+        await client.post(order(uuid4(), callback=url))
+        _headers, body = await asyncio.wait_for(received.get(), 10)
+    assert json.loads(body)["status"] == "delivered"
 
 
 async def test_a_receipt_that_nobody_took_is_sent_again_after_a_restart_and_then_never(tmp_path: Path) -> None:
