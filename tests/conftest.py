@@ -28,6 +28,14 @@ async def database_url(databases: Databases) -> AsyncIterator[str]:
 
 
 @pytest.fixture
+async def empty_url(databases: Databases) -> AsyncIterator[str]:
+    """The address of a database of this test alone, without tables."""
+    url = await databases.empty()
+    yield url
+    await databases.drop(url)
+
+
+@pytest.fixture
 async def database(database_url: str) -> AsyncIterator[AsyncEngine]:
     """A database of this test alone, opened."""
     engine = open_database(database_url, command_timeout=10.0, application_name="dari test")

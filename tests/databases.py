@@ -7,12 +7,13 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from itertools import count
 from pathlib import Path
 from typing import IO
 
+import asyncpg
 from sqlalchemy import make_url
 
 from engine.foundation.database import connect
@@ -121,6 +122,17 @@ class Databases:
             await connection.execute(statement)
         finally:
             await connection.close()
+
+
+@asynccontextmanager
+async def at_step(url: str, step: str) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
+    """A connection to the empty database at `url`, which gets the tables of that step of the migrations."""
+    await upgrade(url, MIGRATIONS, step)
+    connection = await connect(url, command_timeout=10.0)
+    try:
+        yield connection
+    finally:
+        await connection.close()
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from http import HTTPStatus
 from pathlib import Path as File
 from typing import Annotated
@@ -13,7 +14,7 @@ from uuid import UUID
 from fastapi import APIRouter, Query
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from engine.accounts.model import Deed
+from engine.accounts.model import Actor, Deed
 from engine.api.door import ActorDep, FileBody, Now, Rows, door_router
 from engine.api.equipment import Equipment, EquipmentDep
 from engine.api.owned import allowed_account
@@ -64,10 +65,9 @@ async def upload_prompt(
     file: Annotated[str, Query(min_length=1, max_length=60, description="What the file is called.")] = "upload",
 ) -> Version:
     """Take in a recording (0.2 s to 5 min of wav, mp3, m4a, ogg, flac …) as the version that is played from now on."""
-    library.checked_name(prompt)
-    await allowed_account(rows, actor, Deed.CHANGE_PROMPTS, account)
+    shelf = await _allowed_shelf(rows, actor, account, prompt, equipment, now)
     with _as_file(body, file) as path:
-        made = await library.add(rows, actor, Shelf(account, prompt, equipment.sounds, now), path)
+        made = await library.add(rows, actor, shelf, path)
     return Version.model_validate(made)
 
 
@@ -81,10 +81,9 @@ async def speak_prompt(
     equipment: EquipmentDep,
 ) -> Version:
     """Have a text spoken as the version that is played from now on."""
-    library.checked_name(prompt)
-    await allowed_account(rows, actor, Deed.CHANGE_PROMPTS, account)
+    shelf = await _allowed_shelf(rows, actor, account, prompt, equipment, now)
     spoken = Spoken(text=wanted.text, speech=await equipment.speaker(), voice=wanted.voice)
-    made = await library.speak(rows, actor, Shelf(account, prompt, equipment.sounds, now), spoken)
+    made = await library.speak(rows, actor, shelf, spoken)
     return Version.model_validate(made)
 
 
@@ -98,9 +97,7 @@ async def mix_prompt(
     equipment: EquipmentDep,
 ) -> Version:
     """Put a voice over background music as the version that is played from now on. Music and voice are prompts too."""
-    library.checked_name(prompt)
-    await allowed_account(rows, actor, Deed.CHANGE_PROMPTS, account)
-    shelf = Shelf(account, prompt, equipment.sounds, now)
+    shelf = await _allowed_shelf(rows, actor, account, prompt, equipment, now)
     with tempfile.TemporaryDirectory(prefix="dari-mix-") as folder:
 
         async def called(name: str, part: str) -> File:
@@ -130,6 +127,15 @@ async def sound_of(
     if path is None:
         raise NotFound(f"prompt {prompt}: the sound of version {found.version} is gone; upload it again")
     return path
+
+
+async def _allowed_shelf(
+    rows: AsyncConnection, actor: Actor, account: UUID, prompt: str, equipment: Equipment, now: datetime
+) -> Shelf:
+    """Where the new version goes, for an actor who may make one. Raises NotFound, NotAllowed, Invalid."""
+    library.checked_name(prompt)
+    await allowed_account(rows, actor, Deed.CHANGE_PROMPTS, account)
+    return Shelf(account, prompt, equipment.sounds, now)
 
 
 @contextmanager

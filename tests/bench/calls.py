@@ -11,7 +11,6 @@ import argparse
 import asyncio
 import math
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,6 +26,7 @@ from tests.bench.figures import Row, Run, rows
 from tests.bench.load import Load
 from tests.bench.measuring import Plan, measure
 from tests.bench.progress import Say, telling
+from tests.bench.stopping import stopped_in_order
 from tests.sipp import find_sipp
 
 _AROUND = 600.0  # seconds that a run may take beside its calls
@@ -113,17 +113,7 @@ def _plan(given: argparse.Namespace) -> Plan:
 
 async def _in_turns(sides: dict[str, Checkout], plan: Plan, rounds: int, say: Say) -> list[Run]:
     """A, B, A, B. The first SIGINT or SIGTERM ends everything in order, however often it is said."""
-    loop, whole = asyncio.get_running_loop(), asyncio.current_task()
-    assert whole is not None
-
-    def stop() -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, say, "ending what was started")
-        say("ending what was started")
-        whole.cancel()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop)
+    stopped_in_order(say)
     turns = [name for _ in range(rounds) for name in sides]
     runs = []
     for turn, name in enumerate(turns, 1):

@@ -239,7 +239,7 @@ class Probe:
             self._count(caller, str(caller.final_code))
         except GaveUp:
             self._count(caller, "no answer")
-            await _given_up(caller)
+            await give_up(caller)
         else:
             self._count(caller, "hung up by the other side" if cut_short else "")
 
@@ -254,7 +254,8 @@ class Probe:
             self.outcome.answered += 1
 
 
-async def _given_up(caller: CallerLeg) -> None:
+async def give_up(caller: CallerLeg) -> None:
+    """Ends a call that nobody answered; where nobody answers that either, it is let go."""
     try:
         await caller.hang_up()
     except DariError:

@@ -13,7 +13,6 @@ import asyncio
 import math
 import os
 import platform
-import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -54,6 +53,7 @@ from tests.bench.sides.shown import blemishes, lines
 from tests.bench.sides.sustain import Thoroughness, sustained
 from tests.bench.sides.taker import Room, Side, Taker
 from tests.bench.sides.trial import Pace, answered, step
+from tests.bench.stopping import stopped_in_order
 
 _LIVE_RATE = 40.0
 """Calls a second at which live calls come."""
@@ -191,17 +191,7 @@ def _sides(given: argparse.Namespace, say: Say) -> list[Side | SideRun]:
 
 async def _all(sides: Sequence[Side | SideRun], plan: Plan, say: Say) -> list[SideRun]:
     """One after the other. The first SIGINT or SIGTERM ends everything in order, however often it is said."""
-    loop, whole = asyncio.get_running_loop(), asyncio.current_task()
-    assert whole is not None
-
-    def stop() -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, say, "ending what was started")
-        say("ending what was started")
-        whole.cancel()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop)
+    stopped_in_order(say)
     runs = []
     for place, side in enumerate(sides):
         if isinstance(side, SideRun):

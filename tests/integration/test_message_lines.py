@@ -22,16 +22,8 @@ from engine.messages import live_lines
 from engine.messages.live_lines import tell_messages
 from engine.settings import PRODUCT_FILES
 from tests.answered_call import answered_call
-from tests.databases import Databases
 from tests.eventually import eventually
 from tests.shop import keep_call, open_shop
-
-
-@pytest.fixture
-async def empty_url(databases: Databases) -> AsyncIterator[str]:
-    url = await databases.empty()
-    yield url
-    await databases.drop(url)
 
 
 @asynccontextmanager

@@ -10,27 +10,17 @@ import asyncpg
 import pytest
 
 from engine.accounts.model import OPERATOR_ID
-from engine.foundation.database import connect
 from engine.foundation.schema import downgrade, upgrade
-from tests.databases import MIGRATIONS, Databases
+from tests.databases import MIGRATIONS, at_step
 
 AGENCY, SHOP, MESSAGE = (UUID(int=number) for number in (2, 3, 4))
 PATIENCE = 30.0
 
 
 @pytest.fixture
-async def url(databases: Databases) -> AsyncIterator[str]:
-    made = await databases.empty()
-    await upgrade(made, MIGRATIONS, "0016")
-    yield made
-    await databases.drop(made)
-
-
-@pytest.fixture
-async def connection(url: str) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
-    opened = await connect(url, command_timeout=10.0)
-    yield opened
-    await opened.close()
+async def connection(empty_url: str) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
+    async with at_step(empty_url, "0016") as opened:
+        yield opened
 
 
 async def told_of(connection: asyncpg.Connection[asyncpg.Record], change: str) -> list[str]:
@@ -52,7 +42,7 @@ async def told_of(connection: asyncpg.Connection[asyncpg.Record], change: str) -
 
 
 async def test_messages_and_news_stay_through_up_and_down(
-    url: str, connection: asyncpg.Connection[asyncpg.Record]
+    empty_url: str, connection: asyncpg.Connection[asyncpg.Record]
 ) -> None:
     for account, kind, above in ((AGENCY, "agency", OPERATOR_ID), (SHOP, "shop", AGENCY)):
         await connection.execute(
@@ -63,12 +53,12 @@ async def test_messages_and_news_stay_through_up_and_down(
         " decided_at) VALUES ($1, $2, '01023456789', '0212345678', 'sms', 'information', 't', 'queued', '[]', now())",
         *(MESSAGE, SHOP),
     )
-    await upgrade(url, MIGRATIONS, "0017")
+    await upgrade(empty_url, MIGRATIONS, "0017")
     assert await connection.fetchval("SELECT needs FROM messages") == ["callback"]
     assert await told_of(connection, "name = 'other'") == [str(AGENCY)]
     assert set(await told_of(connection, "modules = '{\"calls\": false}'")) == {str(AGENCY), str(SHOP)}
-    await downgrade(url, MIGRATIONS, "0016")
+    await downgrade(empty_url, MIGRATIONS, "0016")
     assert await told_of(connection, "name = 'agency'") == [str(AGENCY)]
     assert await connection.fetchval("SELECT status FROM messages") == "queued"
-    await upgrade(url, MIGRATIONS, "0017")
+    await upgrade(empty_url, MIGRATIONS, "0017")
     assert set(await told_of(connection, "modules = '{}'")) == {str(AGENCY), str(SHOP)}

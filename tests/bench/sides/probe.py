@@ -9,12 +9,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from engine.foundation.errors import Conflict, DariError, GaveUp
+from engine.foundation.errors import Conflict, GaveUp
 from engine.sandbox.caller import CallerLeg
 from engine.sandbox.carrier import Carrier
 from engine.sandbox.datagram import Endpoint
 from engine.sandbox.phone import Answers, TargetLeg
-from tests.bench.load import Load
+from tests.bench.load import Load, give_up
 from tests.eventually import eventually
 
 PORT = 5070
@@ -93,7 +93,7 @@ class FineProbe:
             failure = str(caller.final_code)
         except GaveUp:
             failure = "no answer"
-            await _given_up(caller)
+            await give_up(caller)
         if failure:
             self.probed.failed[failure] += 1
             if place == 0:
@@ -115,13 +115,6 @@ class FineProbe:
         early = caller.first_audio_delay
         if not is_quick and early is not None and caller.answer_delay is not None and early < caller.answer_delay:
             probed.audio.append(early)
-
-
-async def _given_up(caller: CallerLeg) -> None:
-    try:
-        await caller.hang_up()
-    except DariError:
-        caller.abandon()
 
 
 @asynccontextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import asyncpg
@@ -10,25 +9,15 @@ import pytest
 
 from engine.accounts.model import OPERATOR_ID
 from engine.accounts.store import TREE_LOCK
-from engine.foundation.database import connect
 from engine.foundation.schema import downgrade, upgrade
-from tests.databases import MIGRATIONS, Databases
+from tests.databases import MIGRATIONS, at_step
 
 
-@pytest.fixture
-async def url(databases: Databases) -> AsyncIterator[str]:
-    made = await databases.empty()
-    await upgrade(made, MIGRATIONS, "0009")
-    yield made
-    await databases.drop(made)
-
-
-async def test_accounts_become_shops_under_the_operator_and_plain_accounts_again(url: str) -> None:
+async def test_accounts_become_shops_under_the_operator_and_plain_accounts_again(empty_url: str) -> None:
     first, second, agency = uuid4(), uuid4(), uuid4()
-    connection = await connect(url, command_timeout=10.0)
-    try:
+    async with at_step(empty_url, "0009") as connection:
         await connection.execute("INSERT INTO accounts (id, name) VALUES ($1, '가게'), ($2, 'operator')", first, second)
-        await upgrade(url, MIGRATIONS, "0010")
+        await upgrade(empty_url, MIGRATIONS, "0010")
         rows = await connection.fetch("SELECT id, kind, parent_id, path, status FROM accounts ORDER BY kind, name")
         assert {row["id"]: (row["kind"], row["parent_id"], row["path"]) for row in rows} == {
             OPERATOR_ID: ("operator", None, [OPERATOR_ID]),
@@ -38,19 +27,15 @@ async def test_accounts_become_shops_under_the_operator_and_plain_accounts_again
         await connection.execute("INSERT INTO accounts (id, name, kind) VALUES ($1, 'agency', 'agency')", agency)
         await connection.execute("INSERT INTO accounts (id, name, parent_id) VALUES ($1, '가게', $2)", uuid4(), agency)
         assert await connection.fetchval("SELECT path[2] FROM accounts WHERE parent_id = $1", agency) == agency
-        await downgrade(url, MIGRATIONS, "0009")
+        await downgrade(empty_url, MIGRATIONS, "0009")
         names = [row["name"] for row in await connection.fetch("SELECT name FROM accounts ORDER BY name")]
         assert len(names) == 4
         assert {"가게", "agency", "operator"} < set(names)
-        await upgrade(url, MIGRATIONS, "0010")
-    finally:
-        await connection.close()
+        await upgrade(empty_url, MIGRATIONS, "0010")
 
 
-async def test_the_database_refuses_a_tree_that_is_none(url: str) -> None:
-    await upgrade(url, MIGRATIONS, "0010")
-    connection = await connect(url, command_timeout=10.0)
-    try:
+async def test_the_database_refuses_a_tree_that_is_none(empty_url: str) -> None:
+    async with at_step(empty_url, "0010") as connection:
         await connection.execute(
             "INSERT INTO accounts (id, name) VALUES (gen_random_uuid(), 'shop'), (gen_random_uuid(), 'other')"
         )
@@ -65,5 +50,3 @@ async def test_the_database_refuses_a_tree_that_is_none(url: str) -> None:
                 await connection.execute(wrong)
         function = await connection.fetchval("SELECT prosrc FROM pg_proc WHERE proname = 'place_account'")
         assert f"pg_advisory_xact_lock_shared({TREE_LOCK})" in function
-    finally:
-        await connection.close()

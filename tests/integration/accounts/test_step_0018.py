@@ -9,27 +9,17 @@ import asyncpg
 import pytest
 
 from engine.accounts.model import OPERATOR_ID
-from engine.foundation.database import connect
 from engine.foundation.schema import downgrade, upgrade
-from tests.databases import MIGRATIONS, Databases
+from tests.databases import MIGRATIONS, at_step
 
 DECIDED = "decided_at = now(), decided_by = 'x', reason = 'x'"
 FIRST, SECOND, THIRD, LATER = (UUID(int=number) for number in (2, 3, 4, 5))
 
 
 @pytest.fixture
-async def url(databases: Databases) -> AsyncIterator[str]:
-    made = await databases.empty()
-    await upgrade(made, MIGRATIONS, "0018")
-    yield made
-    await databases.drop(made)
-
-
-@pytest.fixture
-async def connection(url: str) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
-    opened = await connect(url, command_timeout=10.0)
-    yield opened
-    await opened.close()
+async def connection(empty_url: str) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
+    async with at_step(empty_url, "0018") as opened:
+        yield opened
 
 
 async def handed_in(connection: asyncpg.Connection[asyncpg.Record], identifier: UUID, by: str = "applicant") -> None:
@@ -41,18 +31,18 @@ async def handed_in(connection: asyncpg.Connection[asyncpg.Record], identifier: 
 
 
 async def test_the_oldest_waits_on_where_there_may_be_one_only(
-    url: str, connection: asyncpg.Connection[asyncpg.Record]
+    empty_url: str, connection: asyncpg.Connection[asyncpg.Record]
 ) -> None:
     for identifier in (FIRST, SECOND, THIRD):
         await handed_in(connection, identifier)
     settle = f"UPDATE applications SET status = 'settled', settled_by = $1, {DECIDED} WHERE id = $2"  # noqa: S608
     await connection.execute(settle, FIRST, THIRD)
-    await downgrade(url, MIGRATIONS, "0017")
+    await downgrade(empty_url, MIGRATIONS, "0017")
     rows = await connection.fetch("SELECT id, status FROM applications ORDER BY id")
     assert [row["status"] for row in rows] == ["applied", "rejected", "rejected"]
     with pytest.raises(asyncpg.UniqueViolationError):
         await handed_in(connection, LATER)
-    await upgrade(url, MIGRATIONS, "0018")
+    await upgrade(empty_url, MIGRATIONS, "0018")
     await handed_in(connection, LATER)
 
 

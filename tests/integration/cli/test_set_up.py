@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from socketserver import StreamRequestHandler, ThreadingUnixStreamServer
 from threading import Thread
@@ -15,15 +15,7 @@ from engine.prompts.catalogue import exists
 from engine.settings import read_settings
 from engine.trunks.model import Health, TrunkState
 from tests.command_line import Dari, refused
-from tests.databases import Databases
 from tests.tones import tone, write_audio
-
-
-@pytest.fixture
-async def unmigrated_url(databases: Databases) -> AsyncIterator[str]:
-    url = await databases.empty()
-    yield url
-    await databases.drop(url)
 
 
 def test_a_number_is_added_with_everything_and_listed(dari: Dari, tmp_path: Path) -> None:
@@ -261,8 +253,8 @@ def test_a_database_that_does_not_answer_is_told(dari: Dari, monkeypatch: pytest
     assert "secret" not in answer.err
 
 
-def test_a_database_without_tables_is_told(dari: Dari, unmigrated_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DARI_DATABASE_URL", unmigrated_url)
+def test_a_database_without_tables_is_told(dari: Dari, empty_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DARI_DATABASE_URL", empty_url)
     refused(dari("number", "list"), "dari migrate")
 
 

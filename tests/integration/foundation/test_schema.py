@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -13,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from engine.foundation.database import connect, transaction
 from engine.foundation.errors import Invalid
 from engine.foundation.schema import current, downgrade, newest, upgrade
-from tests.databases import MIGRATIONS, Databases
+from tests.databases import MIGRATIONS
 
 OBJECTS = """
 SELECT n.nspname || '.' || c.relname AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -22,13 +21,6 @@ UNION ALL SELECT proname FROM pg_proc p JOIN pg_namespace n ON n.oid = p.proname
 UNION ALL SELECT typname FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace WHERE n.nspname = 'public'
 ORDER BY name
 """
-
-
-@pytest.fixture
-async def empty_url(databases: Databases) -> AsyncIterator[str]:
-    url = await databases.empty()
-    yield url
-    await databases.drop(url)
 
 
 async def objects(url: str) -> list[str]:

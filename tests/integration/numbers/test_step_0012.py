@@ -9,38 +9,28 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from engine.foundation.database import connect
 from engine.foundation.schema import downgrade, upgrade
-from tests.databases import MIGRATIONS, Databases
+from tests.databases import MIGRATIONS, at_step
 
 ACCOUNT = UUID("0190a8a0-0000-7000-8000-000000000001")
 FIRST, SECOND = "050712345678", "0212345678"
 
 
 @pytest.fixture
-async def empty_url(databases: Databases) -> AsyncIterator[str]:
-    url = await databases.empty()
-    yield url
-    await databases.drop(url)
-
-
-@pytest.fixture
 async def rows(empty_url: str) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
     """A connection to a database of the step before, with two numbers in it."""
-    await upgrade(empty_url, MIGRATIONS, "0011")
-    connection = await connect(empty_url, command_timeout=10.0)
-    await connection.execute("INSERT INTO accounts (id, name) VALUES ($1, 'shop')", ACCOUNT)
-    await connection.execute(
-        """
-        INSERT INTO numbers (number, kind, account_id, target) VALUES
-            ($2, '050', $1, '0311234567'), ($3, 'own', $1, '0311234567')
-        """,
-        ACCOUNT,
-        FIRST,
-        SECOND,
-    )
-    yield connection
-    await connection.close()
+    async with at_step(empty_url, "0011") as connection:
+        await connection.execute("INSERT INTO accounts (id, name) VALUES ($1, 'shop')", ACCOUNT)
+        await connection.execute(
+            """
+            INSERT INTO numbers (number, kind, account_id, target) VALUES
+                ($2, '050', $1, '0311234567'), ($3, 'own', $1, '0311234567')
+            """,
+            ACCOUNT,
+            FIRST,
+            SECOND,
+        )
+        yield connection
 
 
 async def stock(rows: asyncpg.Connection[asyncpg.Record]) -> list[tuple[object, ...]]:

@@ -9,42 +9,32 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from engine.foundation.database import connect
 from engine.foundation.schema import downgrade, upgrade
-from tests.databases import MIGRATIONS, Databases
+from tests.databases import MIGRATIONS, at_step
 
 ACCOUNT = UUID("0190a8a0-0000-7000-8000-000000000001")
 SUSPENDED, SERVING = "050712345678", "050712345679"
 
 
 @pytest.fixture
-async def empty_url(databases: Databases) -> AsyncIterator[str]:
-    url = await databases.empty()
-    yield url
-    await databases.drop(url)
-
-
-@pytest.fixture
 async def rows(empty_url: str) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
     """A database of the step before, with a number that was barred and one in service."""
-    await upgrade(empty_url, MIGRATIONS, "0015")
-    connection = await connect(empty_url, command_timeout=10.0)
-    await connection.execute(
-        f"""
-        INSERT INTO accounts (id, name, path) VALUES
-            ('{ACCOUNT}', 'shop', ARRAY['{UUID(int=1)}', '{ACCOUNT}']::uuid[]);
-        INSERT INTO numbers (number, kind, account_id, target, suspended) VALUES
-            ('{SUSPENDED}', '050', '{ACCOUNT}', '0311234567', 'ko/closed'),
-            ('{SERVING}', '050', '{ACCOUNT}', '0311234567', NULL);
-        INSERT INTO number_stock (number, kind, state, held_by, suspended_for, changed_at) VALUES
-            ('{SUSPENDED}', '050', 'suspended', '{ACCOUNT}', 'barred', '2026-11-22T03:00:00Z'),
-            ('{SERVING}', '050', 'in service', '{ACCOUNT}', NULL, '2026-11-22T03:00:00Z');
-        INSERT INTO number_history (number, at, move, state, account_id, who) VALUES
-            ('{SUSPENDED}', '2026-11-22T03:00:00Z', 'suspended', 'suspended', '{ACCOUNT}', 'user:manager');
-        """  # noqa: S608 - the test's own values
-    )
-    yield connection
-    await connection.close()
+    async with at_step(empty_url, "0015") as connection:
+        await connection.execute(
+            f"""
+            INSERT INTO accounts (id, name, path) VALUES
+                ('{ACCOUNT}', 'shop', ARRAY['{UUID(int=1)}', '{ACCOUNT}']::uuid[]);
+            INSERT INTO numbers (number, kind, account_id, target, suspended) VALUES
+                ('{SUSPENDED}', '050', '{ACCOUNT}', '0311234567', 'ko/closed'),
+                ('{SERVING}', '050', '{ACCOUNT}', '0311234567', NULL);
+            INSERT INTO number_stock (number, kind, state, held_by, suspended_for, changed_at) VALUES
+                ('{SUSPENDED}', '050', 'suspended', '{ACCOUNT}', 'barred', '2026-11-22T03:00:00Z'),
+                ('{SERVING}', '050', 'in service', '{ACCOUNT}', NULL, '2026-11-22T03:00:00Z');
+            INSERT INTO number_history (number, at, move, state, account_id, who) VALUES
+                ('{SUSPENDED}', '2026-11-22T03:00:00Z', 'suspended', 'suspended', '{ACCOUNT}', 'user:manager');
+            """  # noqa: S608 - the test's own values
+        )
+        yield connection
 
 
 async def test_up_and_down_the_reason_stays(rows: asyncpg.Connection[asyncpg.Record], empty_url: str) -> None:

@@ -9,36 +9,26 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from engine.foundation.database import connect
 from engine.foundation.schema import downgrade, upgrade
-from tests.databases import MIGRATIONS, Databases
+from tests.databases import MIGRATIONS, at_step
 
 ACCOUNT = UUID("0190a8a0-0000-7000-8000-000000000001")
 
 
 @pytest.fixture
-async def empty_url(databases: Databases) -> AsyncIterator[str]:
-    url = await databases.empty()
-    yield url
-    await databases.drop(url)
-
-
-@pytest.fixture
 async def rows(empty_url: str) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
     """A connection to a database of the first step, with two numbers in it."""
-    await upgrade(empty_url, MIGRATIONS, "0001")
-    connection = await connect(empty_url, command_timeout=10.0)
-    await connection.execute("INSERT INTO accounts (id, name) VALUES ($1, 'shop')", ACCOUNT)
-    await connection.execute(
-        """
-        INSERT INTO numbers (number, kind, account_id, target, ring_seconds, ringback, whisper, record) VALUES
-            ('050712345678', '050', $1, '0212345678', 20, 'own/tune', 'own/order', true),
-            ('050712345679', '050', $1, '0212345678', NULL, NULL, NULL, false)
-        """,
-        ACCOUNT,
-    )
-    yield connection
-    await connection.close()
+    async with at_step(empty_url, "0001") as connection:
+        await connection.execute("INSERT INTO accounts (id, name) VALUES ($1, 'shop')", ACCOUNT)
+        await connection.execute(
+            """
+            INSERT INTO numbers (number, kind, account_id, target, ring_seconds, ringback, whisper, record) VALUES
+                ('050712345678', '050', $1, '0212345678', 20, 'own/tune', 'own/order', true),
+                ('050712345679', '050', $1, '0212345678', NULL, NULL, NULL, false)
+            """,
+            ACCOUNT,
+        )
+        yield connection
 
 
 TREATED = {"ring_seconds": 20, "ringback": ["own/tune"], "whisper": {"sound": "own/order"}, "recording": "always"}

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from engine.foundation.database import open_database, transaction
 from engine.foundation.ids import new_id
 from engine.foundation.schema import downgrade, upgrade
-from tests.databases import MIGRATIONS, Databases
+from tests.databases import MIGRATIONS
 from tests.stream_written import happened, move_node, open_node
 
 _ADD = """
@@ -33,14 +33,12 @@ _MOVES = "SELECT webhook_id, left_top, upto, top, after FROM webhook_moves"
 
 
 @pytest.fixture
-async def before(databases: Databases) -> AsyncIterator[tuple[str, AsyncEngine]]:
+async def before(empty_url: str) -> AsyncIterator[tuple[str, AsyncEngine]]:
     """A database of the version before."""
-    url = await databases.empty()
-    await upgrade(url, MIGRATIONS, "0014")
-    engine = open_database(url, command_timeout=10.0, application_name="dari test")
-    yield url, engine
+    await upgrade(empty_url, MIGRATIONS, "0014")
+    engine = open_database(empty_url, command_timeout=10.0, application_name="dari test")
+    yield empty_url, engine
     await engine.dispose()
-    await databases.drop(url)
 
 
 async def test_letters_get_their_stream_and_one_that_moved_reads_on(before: tuple[str, AsyncEngine]) -> None:

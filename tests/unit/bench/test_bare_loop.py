@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from tests.bench.sides.programs.bare_loop import BareLoop, Started, target_of
+from tests.bench.sides.programs.bare_loop import CreatingLoop, OriginatingLoop, Started, target_of
 
 CALLER = {
     "id": "c1",
@@ -31,7 +31,7 @@ class _Written:
 
 async def _told(*events: dict[str, Any], creates: bool = False) -> list[tuple[str, ...]]:
     commands = _Written()
-    loop = BareLoop(commands, creates=creates, start=Started())
+    loop = (CreatingLoop if creates else OriginatingLoop)(commands, Started())
     for event in events:
         loop.take(event)
         for _ in range(5):

@@ -10,7 +10,7 @@ import aiohttp
 import msgspec
 import uvloop
 
-from tests.bench.sides.programs.bare_loop import APP, RING_SECONDS, BareLoop, Started
+from tests.bench.sides.programs.bare_loop import APP, RING_SECONDS, CreatingLoop, OriginatingLoop, Started
 
 _GONE = (404, 409, 412, 422)
 
@@ -76,7 +76,8 @@ async def _run(url: str, user: str, password: str, *, creates: bool) -> None:
     async with aiohttp.ClientSession(url, headers={"Authorization": login}, connector=connector) as session:
         decode = msgspec.json.Decoder(dict[str, Any]).decode
         async with session.ws_connect(f"/ari/events?app={APP}", max_msg_size=0) as events:
-            loop = BareLoop(AioHttp(session), creates=creates, start=Started())
+            kind = CreatingLoop if creates else OriginatingLoop
+            loop = kind(AioHttp(session), Started())
             print("READY", flush=True)
             async for message in events:
                 loop.take(decode(message.data))

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 APP = "bench"
 RING_SECONDS = 30
@@ -20,14 +21,6 @@ EVENTS = ("StasisStart", "ChannelHangupRequest", "ChannelDestroyed", "ChannelSta
 class Commands(Protocol):
     """What a library must be able to ask for. What it raises for a channel that is gone ends that step alone."""
 
-    async def originate(self, endpoint: str, channel: str, caller: str, caller_number: str) -> None:
-        """Rings `endpoint` as `channel`, which comes with the argument callee once it has answered."""
-
-    async def create(self, endpoint: str, channel: str, caller: str) -> None:
-        """Makes `channel`, which comes with the argument callee at once, and rings nobody."""
-
-    async def dial(self, channel: str, caller: str) -> None: ...
-
     async def answer(self, channel: str) -> None: ...
 
     async def make_bridge(self, bridge: str) -> None: ...
@@ -37,6 +30,25 @@ class Commands(Protocol):
     async def hang_up(self, channel: str) -> None: ...
 
     async def destroy(self, bridge: str) -> None: ...
+
+
+class Originates(Commands, Protocol):
+    """One that rings in one step."""
+
+    async def originate(self, endpoint: str, channel: str, caller: str, caller_number: str) -> None:
+        """Rings `endpoint` as `channel`, which comes with the argument callee once it has answered."""
+
+
+class Creates(Commands, Protocol):
+    """One that rings in two steps."""
+
+    async def create(self, endpoint: str, channel: str, caller: str) -> None:
+        """Makes `channel`, which comes with the argument callee at once, and rings nobody."""
+
+    async def dial(self, channel: str, caller: str) -> None: ...
+
+
+_C = TypeVar("_C", bound=Commands)
 
 
 def target_of(number: str, channel_name: str) -> str:
@@ -57,13 +69,12 @@ class _Pair:
         return f"b-{self.caller}"
 
 
-class BareLoop:
-    """Give it every event. With `creates` the callee is created and dialled, else originated."""
+class _BareLoop(ABC, Generic[_C]):
+    """Give it every event."""
 
-    def __init__(self, commands: Commands, *, creates: bool, start: Callable[[Coroutine[Any, Any, None]], object]):
+    def __init__(self, commands: _C, start: Callable[[Coroutine[Any, Any, None]], object]) -> None:
         """`start` runs a coroutine beside the others and keeps hold of it."""
         self._commands = commands
-        self._creates = creates
         self._start = start
         self._pairs: dict[str, _Pair] = {}
 
@@ -84,21 +95,22 @@ class BareLoop:
     async def _call(self, caller: str, channel: dict[str, Any]) -> None:
         pair = _Pair(caller, f"t-{caller}")
         self._pairs[caller] = self._pairs[pair.callee] = pair
-        endpoint = target_of(channel["dialplan"]["exten"], channel["name"])
-        if self._creates:
-            await self._commands.create(endpoint, pair.callee, caller)
-        else:
-            await self._commands.originate(endpoint, pair.callee, caller, channel["caller"]["number"])
+        await self._ring(pair, target_of(channel["dialplan"]["exten"], channel["name"]), channel["caller"]["number"])
+
+    @abstractmethod
+    async def _ring(self, pair: _Pair, endpoint: str, caller_number: str) -> None:
+        """Makes the callee."""
 
     async def _callee_is_there(self, callee: str) -> None:
         pair = self._pairs.get(callee)
         if pair is None:
             await self._commands.hang_up(callee)
-        elif self._creates:
-            pair.dialled = True
-            await self._commands.dial(callee, pair.caller)
         else:
-            await self._talk(pair)
+            await self._go_on(pair)
+
+    @abstractmethod
+    async def _go_on(self, pair: _Pair) -> None:
+        """The callee is there."""
 
     async def _callee_is_up(self, callee: str) -> None:
         pair = self._pairs.get(callee)
@@ -117,6 +129,27 @@ class BareLoop:
         other = pair.callee if channel == pair.caller else pair.caller
         self._pairs.pop(other, None)
         await asyncio.gather(self._commands.hang_up(other), self._commands.destroy(pair.bridge))
+
+
+class OriginatingLoop(_BareLoop[Originates]):
+    """The callee is originated."""
+
+    async def _ring(self, pair: _Pair, endpoint: str, caller_number: str) -> None:
+        await self._commands.originate(endpoint, pair.callee, pair.caller, caller_number)
+
+    async def _go_on(self, pair: _Pair) -> None:
+        await self._talk(pair)
+
+
+class CreatingLoop(_BareLoop[Creates]):
+    """The callee is created and dialled."""
+
+    async def _ring(self, pair: _Pair, endpoint: str, caller_number: str) -> None:
+        await self._commands.create(endpoint, pair.callee, pair.caller)
+
+    async def _go_on(self, pair: _Pair) -> None:
+        pair.dialled = True
+        await self._commands.dial(pair.callee, pair.caller)
 
 
 class Started:

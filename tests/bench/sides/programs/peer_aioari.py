@@ -7,13 +7,13 @@ import sys
 
 import aioari  # type: ignore[import-not-found]
 
-from tests.bench.sides.programs.bare_loop import APP, EVENTS, BareLoop, Started
+from tests.bench.sides.programs.bare_loop import APP, EVENTS, OriginatingLoop, Started
 from tests.bench.sides.programs.swagger_commands import SwaggerCommands
 
 
 async def _run(url: str, user: str, password: str) -> None:
     client = await aioari.connect(f"{url}/", user, password)
-    loop = BareLoop(SwaggerCommands(client), creates=False, start=Started())
+    loop = OriginatingLoop(SwaggerCommands(client), Started())
     for kind in EVENTS:
         client.on_event(kind, loop.take)
     print("READY", flush=True)

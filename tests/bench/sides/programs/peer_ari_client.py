@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from ari_client import AriClient  # type: ignore[import-not-found]
 
-from tests.bench.sides.programs.bare_loop import APP, EVENTS, RING_SECONDS, BareLoop, Started
+from tests.bench.sides.programs.bare_loop import APP, EVENTS, RING_SECONDS, OriginatingLoop, Started
 
 
 class _Commands:
@@ -26,12 +26,6 @@ class _Commands:
             caller_id=caller_number,
             timeout=RING_SECONDS,
         )
-
-    async def create(self, endpoint: str, channel: str, caller: str) -> None:
-        raise NotImplementedError  # the loop originates here
-
-    async def dial(self, channel: str, caller: str) -> None:
-        raise NotImplementedError
 
     async def answer(self, channel: str) -> None:
         await self._client.ari.answer_channel(channel)
@@ -53,7 +47,7 @@ async def _run(url: str, user: str, password: str) -> None:
     logging.disable(logging.INFO)
     at = urlsplit(url)
     client = AriClient(at.hostname, at.port, user, password)
-    loop = BareLoop(_Commands(client), creates=False, start=Started())
+    loop = OriginatingLoop(_Commands(client), Started())
 
     async def take(event: Any) -> None:
         loop.take(event.model_dump(mode="json"))

@@ -8,13 +8,13 @@ from typing import Any
 
 import asyncari  # type: ignore[import-not-found]
 
-from tests.bench.sides.programs.bare_loop import APP, EVENTS, BareLoop, Started
+from tests.bench.sides.programs.bare_loop import APP, EVENTS, OriginatingLoop, Started
 from tests.bench.sides.programs.swagger_commands import SwaggerCommands
 
 
 async def _run(url: str, user: str, password: str) -> None:
     async with asyncari.connect(f"{url}/", APP, user, password) as ari:
-        loop = BareLoop(SwaggerCommands(ari), creates=False, start=Started())
+        loop = OriginatingLoop(SwaggerCommands(ari), Started())
         print("READY", flush=True)
         async for event in ari:
             if event["type"] in EVENTS:

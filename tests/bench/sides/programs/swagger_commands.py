@@ -24,14 +24,6 @@ class SwaggerCommands:
             timeout=RING_SECONDS,
         )
 
-    async def create(self, endpoint: str, channel: str, caller: str) -> None:
-        await self._ari.channels.create(
-            endpoint=endpoint, channelId=channel, app=APP, appArgs="callee", originator=caller
-        )
-
-    async def dial(self, channel: str, caller: str) -> None:
-        await self._ari.channels.dial(channelId=channel, caller=caller, timeout=RING_SECONDS)
-
     async def answer(self, channel: str) -> None:
         await self._ari.channels.answer(channelId=channel)
 
