@@ -1,7 +1,8 @@
 """Every SIP message that Asterisk sends and gets, kept for some hours so that a call can be looked at afterwards.
 
-Asterisk copies them to a UDP address on this machine as HEP version 3 (its res_hep). They are kept in one JSON-lines
-file per hour. The files hold phone numbers, so only their owner may read them.
+Asterisk copies them to a UDP address on this machine as HEP version 3 (its res_hep). The packets are kept as they came,
+one after another in one file per hour, and read when somebody asks: hardly any call is ever looked at, and every call
+has fourteen. The files hold phone numbers, so only their owner may read them.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ from engine.foundation.errors import Invalid
 
 log = structlog.get_logger(__name__)
 
-_FILE = "%Y%m%dT%H.jsonl"
+_FILE = "%Y%m%dT%H.hep"
+_FORMER_FILES = "*.jsonl"
+"""What older versions wrote; removed in its time."""
 _WRITE_AFTER = 0.2  # seconds that messages wait for company before they are written
 _WRITTEN_WITHIN = timedelta(minutes=1)
 _MOST_WAITING = 1000
@@ -35,6 +38,7 @@ _MOST_BYTES_AN_HOUR = 1 << 30
 
 _RECEIVE_BUFFER = 4 << 20
 
+_MAGIC = b"HEP3"
 _CHUNK_HEAD = struct.Struct("!HHH")  # vendor, type, length
 _CALL_ID = re.compile(r"^(?:call-id|i)[ \t]*:[ \t]*(\S+)", re.IGNORECASE | re.MULTILINE)
 
@@ -58,7 +62,7 @@ def parse_hep(packet: bytes) -> SipMessage:
 
     HEP3: `HEP3`, length, then chunks of vendor, type, length (their own six bytes included) and value, big-endian.
     """
-    if packet[:4] != b"HEP3" or int.from_bytes(packet[4:6]) != len(packet):
+    if not _is_whole(packet):
         raise Invalid("HEP packet: it is not HEP version 3 or was cut short")
     chunks = dict(_chunks(packet))
     try:
@@ -92,7 +96,7 @@ def find(
     wanted = set(sip_call_ids)
     first = since.astimezone(UTC).strftime(_FILE) if since else ""
     last = (until.astimezone(UTC) + _WRITTEN_WITHIN).strftime(_FILE) if until else ""
-    files = [file for file in sorted(folder.glob("*.jsonl")) if first <= file.name and (not last or file.name <= last)]
+    files = [file for file in sorted(folder.glob("*.hep")) if first <= file.name and (not last or file.name <= last)]
     found = (message for file in files for message in _read(file, wanted))
     return sorted(found, key=lambda message: message.at)
 
@@ -104,12 +108,12 @@ class SipTrace(asyncio.DatagramProtocol):
         self._folder = folder
         self._hours = hours
         self._clock = clock
-        self._waiting: list[SipMessage] = []
+        self._waiting: list[bytes] = []
         self._writing: asyncio.TimerHandle | None = None
         self._transport: asyncio.DatagramTransport | None = None
         self._failing = ""
         self.unreadable = 0
-        """Packets that held no SIP message."""
+        """Packets that were no HEP3, or not whole."""
         self.lost = 0
         """Messages that could not be written."""
 
@@ -139,11 +143,10 @@ class SipTrace(asyncio.DatagramProtocol):
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        try:
-            self._waiting.append(parse_hep(data))
-        except Invalid:
+        if not _is_whole(data):
             self.unreadable += 1
             return
+        self._waiting.append(data)
         if len(self._waiting) >= _MOST_WAITING:
             self.write()
         elif self._writing is None:
@@ -158,7 +161,7 @@ class SipTrace(asyncio.DatagramProtocol):
         if not waiting:
             return
         try:
-            self._append(b"".join(msgspec.json.encode(message) + b"\n" for message in waiting))
+            self._append(b"".join(waiting))
             self._failing = ""
         except OSError as error:
             self.lost += len(waiting)
@@ -167,7 +170,7 @@ class SipTrace(asyncio.DatagramProtocol):
                 log.warning("sip trace cannot be written", reason=reason)
             self._failing = reason
 
-    def _append(self, lines: bytes) -> None:
+    def _append(self, packets: bytes) -> None:
         """Into the file of this hour: of the machine's, not of the messages' own clock, which anybody could set."""
         file = self._folder / self._clock.now().strftime(_FILE)
         if not file.exists():
@@ -176,12 +179,12 @@ class SipTrace(asyncio.DatagramProtocol):
             raise OSError(errno.EFBIG, f"{_MOST_BYTES_AN_HOUR} bytes in one hour are enough")
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         with os.fdopen(descriptor, "ab") as opened:
-            opened.write(lines)
+            opened.write(packets)
 
     def _remove_old(self) -> None:
         oldest = (self._clock.now() - timedelta(hours=self._hours)).strftime(_FILE)
-        for file in self._folder.glob("*.jsonl"):
-            if file.name < oldest:
+        for file in (*self._folder.glob("*.hep"), *self._folder.glob(_FORMER_FILES)):
+            if file.stem < oldest.partition(".")[0]:
                 file.unlink(missing_ok=True)
 
 
@@ -202,13 +205,32 @@ def _place(chunks: dict[int, bytes], ipv4: int, ipv6: int, port: int) -> str:
     return f"[{IPv6Address(chunks[ipv6])}]:{number}"
 
 
+def _is_whole(packet: bytes) -> bool:
+    return packet[:4] == _MAGIC and int.from_bytes(packet[4:6]) == len(packet)
+
+
 def _read(file: Path, wanted: set[str]) -> Iterator[SipMessage]:
-    """The wanted messages of one hour. Only lines that name one of them are decoded."""
-    marks = [msgspec.json.encode(call_id) for call_id in wanted]
-    with suppress(FileNotFoundError), file.open("rb") as lines:  # its time may be up just now
-        for line in lines:
-            if any(mark in line for mark in marks):
-                with suppress(msgspec.DecodeError):  # half a line of a process that was killed
-                    message = msgspec.json.decode(line, type=SipMessage)
-                    if message.call_id in wanted:
-                        yield message
+    """The wanted messages of one hour. Only packets in which one of them is named are decoded."""
+    marks = [call_id.encode() for call_id in wanted]
+    try:
+        kept = file.read_bytes()
+    except FileNotFoundError:  # its time may be up just now
+        return
+    for packet in _packets(kept):
+        if any(mark in packet for mark in marks):
+            with suppress(Invalid):
+                message = parse_hep(packet)
+                if message.call_id in wanted:
+                    yield message
+
+
+def _packets(kept: bytes) -> Iterator[bytes]:
+    """One after another. A process that was killed leaves half of one, in which the next one begins."""
+    at = kept.find(_MAGIC)
+    while at >= 0:
+        end = at + max(int.from_bytes(kept[at + 4 : at + 6]), len(_MAGIC))
+        another = kept.find(_MAGIC, at + len(_MAGIC), end)
+        if another < 0 or kept.startswith(_MAGIC, end):
+            yield kept[at:end]
+            another = kept.find(_MAGIC, end)
+        at = another

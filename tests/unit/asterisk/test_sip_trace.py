@@ -147,7 +147,7 @@ async def test_files_are_for_their_owner_only(tmp_path: Path) -> None:
     await keep(SipTrace(tmp_path / "trace", 1, SetClock(NOON)), hep())
     assert (tmp_path / "trace").stat().st_mode & 0o077 == 0
     assert [(file.name, file.stat().st_mode & 0o777) for file in (tmp_path / "trace").iterdir()] == [
-        ("20261121T12.jsonl", 0o600)
+        ("20261121T12.hep", 0o600)
     ]
 
 
@@ -156,7 +156,7 @@ async def test_hours_whose_time_is_up_are_removed_and_no_others(tmp_path: Path) 
     for hour in range(4):
         clock.instant = NOON + timedelta(hours=hour)
         await keep(SipTrace(tmp_path, 2, clock), hep(message(str(hour)), clock.instant))
-    assert sorted(file.name for file in tmp_path.iterdir()) == [f"20261121T{hour}.jsonl" for hour in (13, 14, 15)]
+    assert sorted(file.name for file in tmp_path.iterdir()) == [f"20261121T{hour}.hep" for hour in (13, 14, 15)]
 
 
 async def test_only_the_hours_asked_for_are_searched(tmp_path: Path) -> None:
@@ -174,15 +174,29 @@ async def test_a_message_at_the_end_of_an_hour_is_found_though_written_in_the_ne
     assert [found.at for found in find(tmp_path, ["a"], NOON, last)] == [last]
 
 
-async def test_half_a_line_of_a_killed_process_hides_nothing(tmp_path: Path) -> None:
-    await keep(SipTrace(tmp_path, 1, SetClock(NOON)), hep(message("a")))
-    file = tmp_path / "20261121T12.jsonl"
-    file.write_bytes(file.read_bytes()[:-20] + b"\n" + file.read_bytes())
-    assert len(find(tmp_path, ["a"])) == 1
+@pytest.mark.parametrize("left", [1, 5, 6, 40])
+async def test_half_a_packet_of_a_killed_process_hides_nothing(tmp_path: Path, left: int) -> None:
+    await keep(SipTrace(tmp_path, 1, SetClock(NOON)), hep(message("a")), hep(message("b")))
+    file = tmp_path / "20261121T12.hep"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:left] + whole + whole[:left] + hep(message("b")) + whole[:left])
+    assert [found.call_id for found in find(tmp_path, ["a", "b"])] == ["a", "b", "b"]
+
+
+async def test_a_packet_without_a_sip_message_is_passed_over(tmp_path: Path) -> None:
+    await keep(SipTrace(tmp_path, 1, SetClock(NOON)), hep(c15=b"a HEP3 without a message of a"), hep(message("a")))
+    assert [found.call_id for found in find(tmp_path, ["a"])] == ["a"]
+
+
+async def test_what_an_older_version_wrote_is_removed_in_its_time(tmp_path: Path) -> None:
+    for hour in (9, 11):
+        (tmp_path / f"20261121T{hour:02}.jsonl").write_text("{}")
+    await keep(SipTrace(tmp_path, 1, SetClock(NOON)), hep())
+    assert {file.name for file in tmp_path.iterdir()} == {"20261121T11.jsonl", "20261121T12.hep"}
 
 
 async def test_a_full_disk_loses_messages_and_nothing_else(tmp_path: Path) -> None:
-    (tmp_path / "20261121T12.jsonl").mkdir()
+    (tmp_path / "20261121T12.hep").mkdir()
     trace = SipTrace(tmp_path, 1, SetClock(NOON))
     await keep(trace, hep(), hep())
     assert trace.lost == 2
