@@ -69,3 +69,19 @@ async def test_wrong_secret_is_told_in_one_sentence(asterisk: RunningAsterisk) -
         assert "refuses the user dari or its secret" in manager.state
         with pytest.raises(TryLater):
             await manager.core_status()
+
+
+async def test_calls_wake_no_session(asterisk: RunningAsterisk, manager: Manager, real_world: World) -> None:
+    host, _, port = asterisk.ami_address.partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    try:
+        login = f"Action: Login\r\nUsername: {asterisk.ami_user}\r\nSecret: {asterisk.ami_password}\r\nEvents: on\r\n\r\n"
+        writer.write(login.encode())
+        channel, _ = await real_world.bridged("b-silent", "t-silent")
+        await real_world.ari.hang_up(channel, 16)
+        await manager.reload("res_pjsip.so")  # the last thing that happens is told, so nothing is on its way any more
+        async with asyncio.timeout(PATIENCE):
+            told = (await reader.readuntil(b"Event: Reload\r\n")).decode()
+    finally:
+        writer.close()
+    assert {line for line in told.splitlines() if line.startswith("Event: ")} <= {"Event: FullyBooted", "Event: Reload"}
