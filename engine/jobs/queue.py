@@ -8,9 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from uuid import UUID
 
 from pgqueuer.adapters.persistence.qb import QueryQueueBuilder
 from sqlalchemy.ext.asyncio import AsyncConnection
+
+MANY = 50
+"""Things of which one job tells at most: many are done at the price of one, and none waits long for the others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,3 +55,20 @@ async def enqueue_all(connection: AsyncConnection, jobs: Sequence[Wanted]) -> No
                 ["{}"] * len(jobs),
             ),
         )
+
+
+async def enqueue_each(
+    connection: AsyncConnection, name: str, ids: Sequence[UUID], *, after: timedelta = timedelta(0)
+) -> None:
+    """Has the job of that name done for each id, in the caller's transaction: one job for up to `MANY` of them."""
+    parts = [ids[start : start + MANY] for start in range(0, len(ids), MANY)]
+    await enqueue_all(connection, [Wanted(name=name, payload=_payload_of(part), after=after) for part in parts])
+
+
+def ids_of(payload: bytes) -> list[UUID]:
+    """What a job is to be done for: its payload's ids, one in a line."""
+    return [UUID(line) for line in payload.decode().splitlines()]
+
+
+def _payload_of(ids: Sequence[UUID]) -> bytes:
+    return "\n".join(map(str, ids)).encode()

@@ -16,7 +16,6 @@ from functools import partial
 
 import asyncpg
 import structlog
-from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
 from pgqueuer.core.qm import QueueManager
 from pgqueuer.domain.errors import RetryRequested
 from pgqueuer.domain.models import Job as QueuedJob
@@ -26,7 +25,7 @@ from pgqueuer.domain.types import QueueManagerId
 from engine.foundation.database import connect, database_errors
 from engine.foundation.errors import DariError, GaveUp, TryLater
 from engine.foundation.tasks import Tasks
-from engine.jobs.lease import FencedQueries
+from engine.jobs.lease import GATHER, STARTS, FencedQueries, NewJobs
 
 LEASE = timedelta(seconds=30)
 """A job whose worker has shown no sign of life for so long is given to another one."""
@@ -45,6 +44,9 @@ class Job:
     function: Callable[[bytes], Awaitable[None]]
     """Gets the payload. Raises TryLater to be called again after that time; any other error holds the job.
     It may be called again after it has succeeded: what it does, it does under a key."""
+    many: bool = False
+    """Whether its payload may name several things, one in a line, which are done together or not at all. When that
+    fails, or took its worker down, each is done by a job of its own: a bad one is held alone."""
     patience: timedelta = timedelta(days=1)
     """A job of this age that still says TryLater is held."""
     crashes: int = 3
@@ -71,6 +73,8 @@ class Worker:
         self._database_url = database_url
         self._table = table
         self._room = asyncio.Semaphore(at_once)
+        self._alone = asyncio.Lock()
+        """For a job that lost its worker: should it take this one down too, no other such job is blamed for that."""
         self._lease = lease
         self._command_timeout = command_timeout
         self._periodic: list[tuple[float, str, Callable[[], Awaitable[None]]]] = []
@@ -140,9 +144,10 @@ class Worker:
             connection.terminate()
 
     async def _serve_over(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:
-        queries = FencedQueries(AsyncpgDriver(connection))
+        queries = FencedQueries(NewJobs(connection))
         manager = QueueManager(queries)
         queries.worker = manager.queue_manager_id
+        manager.min_dequeue_poll_interval = timedelta(seconds=GATHER)
         for name, job in self._table.items():
             manager.entrypoint(name, on_failure="hold", accepts_context=False)(partial(self._do, queries, job))
         connection.add_termination_listener(lambda _connection: manager.shutdown.set())
@@ -165,27 +170,50 @@ class Worker:
     async def _do(self, queries: FencedQueries, job: Job, queued: QueuedJob) -> None:
         """Does one job. Raises RetryRequested to get it again later, any other error to have it held."""
         try:
-            async with self._room:
-                if self._stopping.is_set():
-                    raise RetryRequested(reason="its worker was stopped before it began")
-                if await _may_start(queries, job, queued):
-                    with self._at_work():
-                        await job.function(queued.payload or b"")
-                    self.done[queued.entrypoint] += 1
+            async with self._alone if _lost_its_worker(queued) else self._room:
+                await self._start(queries, job, queued)
+        except RetryRequested:
+            raise
         except TryLater as error:
-            if utc_now() - queued.created >= job.patience:
+            if utc_now() - queued.created < job.patience:
+                raise RetryRequested(timedelta(seconds=error.after), str(error)) from None
+            if not await _taken_apart(queries, job, queued):
                 self._told_held(queued, f"it has waited for {job.patience}: {error}")
                 raise
-            raise RetryRequested(timedelta(seconds=error.after), str(error)) from None
         except asyncio.CancelledError:
             # As a cancelled job PgQueuer would delete it.
             raise RetryRequested(reason="its worker was stopped") from None
-        except DariError as error:
-            self._told_held(queued, str(error))
-            raise
-        except Exception:
-            self._told_held(queued, "it failed", with_traceback=True)
-            raise
+        except Exception as error:
+            if not await _taken_apart(queries, job, queued):
+                known = isinstance(error, DariError)
+                self._told_held(queued, str(error) if known else "it failed", with_traceback=not known)
+                raise
+
+    async def _start(self, queries: FencedQueries, job: Job, queued: QueuedJob) -> None:
+        if self._stopping.is_set():
+            raise RetryRequested(reason="its worker was stopped before it began")
+        suspect = _lost_its_worker(queued)
+        if suspect and await _taken_apart(queries, job, queued):
+            return
+        if await self._may_start(queries, job, queued):
+            with self._at_work():
+                await job.function(queued.payload or b"")
+            self.done[queued.entrypoint] += 1
+            if suspect:
+                await queries.clear(queued)
+
+    async def _may_start(self, queries: FencedQueries, job: Job, queued: QueuedJob) -> bool:
+        """Whether the job is still ours. Raises GaveUp when it took down too many workers.
+
+        That of a job which was picked just now, from among those that waited, need not be asked, nor its start counted.
+        """
+        if not _lost_its_worker(queued) and utc_now() - queued.updated < self._lease / 2:
+            return True
+        with database_errors():
+            starts = await queries.count_start(queued)
+        if starts is not None and starts > job.crashes:
+            raise GaveUp(f"its worker died {job.crashes} times in a row while doing it")
+        return starts is not None
 
     @contextmanager
     def _at_work(self) -> Iterator[None]:
@@ -210,13 +238,26 @@ class Worker:
         self.reason = reason
 
 
-async def _may_start(queries: FencedQueries, job: Job, queued: QueuedJob) -> bool:
-    """Whether the job is still ours. Raises GaveUp when it took down too many workers."""
-    with database_errors():
-        starts = await queries.count_start(queued)
-    if starts is not None and starts > job.crashes:
-        raise GaveUp(f"its worker died {job.crashes} times in a row while doing it")
-    return starts is not None
+def _lost_its_worker(queued: QueuedJob) -> bool:
+    """Whether it was picked before, and nobody knows what became of it."""
+    return bool(queued.headers and queued.headers.get(STARTS))
+
+
+async def _taken_apart(queries: FencedQueries, job: Job, queued: QueuedJob) -> bool:
+    """Puts jobs of one thing each into the place of a job of many. False: it is one of those.
+
+    Raises RetryRequested when the database is away.
+    """
+    lines = (queued.payload or b"").splitlines()
+    if not job.many or len(lines) < 2:
+        return False
+    try:
+        with database_errors():
+            await queries.replace(queued, lines)
+    except TryLater as error:
+        raise RetryRequested(timedelta(seconds=error.after), str(error)) from None
+    log.warning("a job of many is done one by one", job=queued.entrypoint, id=queued.id, count=len(lines))
+    return True
 
 
 async def _repeat(seconds: float, name: str, function: Callable[[], Awaitable[None]]) -> None:
