@@ -7,7 +7,7 @@ and writes there what it changed; whether the actor may do it, the door has aske
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from uuid import UUID
 
@@ -114,6 +114,13 @@ async def senders(connection: AsyncConnection, account: UUID) -> list[tuple[Phon
 async def is_sender(connection: AsyncConnection, account: UUID, number: PhoneNumber) -> bool:
     """Whether `account` has registered that sender number."""
     return await store.sender_exists(connection, account, number)
+
+
+async def senders_among(
+    connection: AsyncConnection, asked: Collection[tuple[UUID, PhoneNumber]]
+) -> set[tuple[UUID, PhoneNumber]]:
+    """Those of these pairs whose account has registered that sender number."""
+    return await store.senders_among(connection, asked) if asked else set()
 
 
 def check_sender(number: PhoneNumber) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from types import MappingProxyType
 from uuid import UUID
@@ -15,7 +15,7 @@ from engine.accounts.permissions import check
 from engine.accounts.permissions import check_on as check_on
 from engine.accounts.told import tell
 from engine.accounts.tree import find
-from engine.foundation.errors import Conflict
+from engine.foundation.errors import Conflict, NotFound
 
 MEANINGS: Mapping[Module, str] = MappingProxyType(
     {
@@ -50,3 +50,12 @@ async def switch(
         was, is_now = {module.value: module in before.modules}, {module.value: module in after.modules}
         await tell(connection, actor, Deed.SWITCH_MODULES, account, now, before=was, after=is_now)
     return after
+
+
+async def switched_off(connection: AsyncConnection, accounts: Collection[UUID]) -> dict[UUID, frozenset[Module]]:
+    """What is off for each of these accounts, there or above it. Raises NotFound."""
+    off = await store.switched_off(connection, accounts) if accounts else {}
+    for account in accounts:
+        if account not in off:
+            raise NotFound(f"account {account}: there is none that you may see")
+    return off

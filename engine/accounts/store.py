@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -72,6 +72,11 @@ _BUSINESS = text("""
     UPDATE accounts SET trade = :trade, yearly_revenue = :revenue, revenue_evidence = :evidence
     WHERE id = :id AND status = 'active' RETURNING id
 """)
+_OFF = text("""
+    SELECT a.id, ARRAY(SELECT off.key FROM accounts up, jsonb_each(up.modules) off
+                       WHERE up.id = ANY(a.path) AND off.value = 'false') AS off
+    FROM accounts a WHERE a.id = ANY(:ids)
+""")
 _SWITCH = text("""
     UPDATE accounts SET modules = modules || jsonb_build_object(CAST(:module AS text), CAST(:on AS boolean))
     WHERE id = :id AND status = 'active' RETURNING id
@@ -81,7 +86,11 @@ _INSERT_SENDER = text("""
     ON CONFLICT (account_id, number) DO NOTHING
 """)
 _IS_SENDER = text("SELECT EXISTS (SELECT FROM senders WHERE account_id = :account AND number = :number)")
-
+_SENDERS_AMONG = text("""
+    SELECT account_id, number FROM senders
+    JOIN unnest(CAST(:accounts AS uuid[]), CAST(:numbers AS text[])) AS asked (account_id, number)
+        USING (account_id, number)
+""")
 _SENDERS = text("SELECT number, evidence FROM senders WHERE account_id = :account ORDER BY number")
 
 
@@ -204,6 +213,12 @@ async def switch(connection: AsyncConnection, identifier: UUID, module: Module, 
     return (await connection.execute(_SWITCH, values)).one_or_none() is not None
 
 
+async def switched_off(connection: AsyncConnection, identifiers: Collection[UUID]) -> dict[UUID, frozenset[Module]]:
+    """What is off for each of these accounts, there or above it; those that do not exist are left away."""
+    rows = await connection.execute(_OFF, {"ids": list(identifiers)})
+    return {row.id: frozenset(module for module in ALL_MODULES if module.value in row.off) for row in rows}
+
+
 async def insert_sender(connection: AsyncConnection, account: UUID, number: PhoneNumber, evidence: str) -> bool:
     """False: it is registered, and that stays as it is: its evidence is the first one."""
     values = {"account": account, "number": number, "evidence": evidence}
@@ -218,6 +233,13 @@ async def senders_of(connection: AsyncConnection, account: UUID) -> list[tuple[P
 
 async def sender_exists(connection: AsyncConnection, account: UUID, number: PhoneNumber) -> bool:
     return bool(await connection.scalar(_IS_SENDER, {"account": account, "number": number}))
+
+
+async def senders_among(
+    connection: AsyncConnection, asked: Collection[tuple[UUID, PhoneNumber]]
+) -> set[tuple[UUID, PhoneNumber]]:
+    values = {"accounts": [account for account, _ in asked], "numbers": [number for _, number in asked]}
+    return {(row.account_id, PhoneNumber(row.number)) for row in await connection.execute(_SENDERS_AMONG, values)}
 
 
 def _account(row: Row[Any]) -> Account:

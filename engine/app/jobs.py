@@ -27,7 +27,7 @@ from engine.app.housekeeping import (
 from engine.app.opened import archive_of, call_file_of, call_log_of, database_of, webhook_rules_of
 from engine.asterisk.sip_trace import SipTrace
 from engine.audit.chaining import keep_chained
-from engine.callbacks.call_ended import call_ended, message_failed
+from engine.callbacks.call_ended import calls_ended, message_failed
 from engine.calls.listening_log import forget_old_listening
 from engine.cdr.amend import make_months_ahead
 from engine.cdr.drain import CALL_ENDED, KEEP_RECORDING, KEEP_VOICEMAIL
@@ -36,6 +36,7 @@ from engine.events.tail import Tail
 from engine.foundation.clock import Clock, SystemClock
 from engine.foundation.ids import new_id
 from engine.foundation.tasks import Tasks
+from engine.jobs.queue import ids_of
 from engine.jobs.worker import Job, Worker
 from engine.messages.gateways.sandbox import SANDBOX_RECEIPTS, SandboxGateway
 from engine.messages.live_lines import tell_messages
@@ -125,11 +126,11 @@ def job_table(database: AsyncEngine, outbox: Outbox, archive: Archive, clock: Cl
 
         return do
 
-    async def decide(call_id: UUID) -> None:
-        await call_ended(database, call_id, clock.now())
+    async def decide(payload: bytes) -> None:
+        await calls_ended(database, ids_of(payload), clock.now())
 
     return {
-        CALL_ENDED: Job(of_id(decide)),
+        CALL_ENDED: Job(decide, many=True),
         KEEP_RECORDING: Job(of_id(partial(keep_recording, archive))),
         KEEP_VOICEMAIL: Job(of_id(partial(keep_voicemail, archive))),
         SEND_MESSAGE: Job(of_id(outbox.send)),

@@ -1,8 +1,12 @@
-"""The jobs around messages after calls: each is decided, kept and queued; when nobody got it, its window is free."""
+"""The jobs around messages after calls: each is decided, kept and queued; when nobody got it, its window is free.
+
+Calls that ended together are decided together, in one transaction. A call that another one is in the way of, or that
+was decided before, is left out: what becomes of the others does not depend on it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -10,43 +14,51 @@ import msgspec
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from engine.accounts.book import is_sender
-from engine.accounts.model import ALL_MODULES
-from engine.accounts.tree import find as find_account
 from engine.callbacks import store
-from engine.callbacks.decision import Decision, EndedCall, HoldMessage, SendMessage, decide
-from engine.callbacks.rules import gist, repeat_window
-from engine.callbacks.wishes import Wish, wishes
+from engine.callbacks.cases import Case, cases_of
+from engine.callbacks.decision import Decision, HoldMessage, foreseen
+from engine.callbacks.rules import repeat_window
+from engine.callbacks.store import Claim, Place
+from engine.callbacks.wishes import Wish
 from engine.cdr.model import CallRecord
-from engine.cdr.search import find
+from engine.cdr.search import of_ids
 from engine.contacts.consents import record_consent
 from engine.contacts.model import Consent, ConsentChannel, Covers, KeyPress
 from engine.foundation.database import transaction
-from engine.foundation.errors import Conflict
+from engine.foundation.errors import Conflict, NotFound
 from engine.foundation.ids import new_id
-from engine.foundation.phone_number import PhoneNumber
 from engine.messages.model import Category, Channel, Message, Status
-from engine.messages.outbox import keep_message
-from engine.numbers.inventory import look_up
-from engine.numbers.model import ServiceNumber
+from engine.messages.outbox import keep_messages
 
 log = structlog.get_logger(__name__)
 
 
-async def call_ended(database: AsyncEngine, call_id: UUID, now: datetime) -> None:
-    """Decides on the messages after a call, and keeps each, sent or held, with its certificate. Once per call.
+async def calls_ended(database: AsyncEngine, call_ids: Collection[UUID], now: datetime) -> None:
+    """Decides on the messages after calls, and keeps each, sent or held, with its certificate. Once per call.
 
-    A consent given in the call is written down, whatever becomes of its message. Nothing is kept for a call that asks
-    for no message: there was nothing to decide. Raises NotFound when there is no record of the call.
+    A consent given in a call is written down, whatever becomes of its message. Nothing is kept for a call that asks
+    for no message: there was nothing to decide. Raises NotFound when there is no record of a call.
     """
-    try:
-        async with transaction(database) as connection:
-            call = await find(connection, str(call_id))
-            if call.account_id is not None:
-                await _keep_consent(connection, call, call.account_id, now)
-                await _keep_messages(connection, call, call.account_id, now)
-    except _DecidedBefore:
-        log.info("this call's messages were decided before", call=str(call_id))
+    together = sorted(set(call_ids))  # everybody writes in this order: nobody waits for who waits for him
+    alone: list[UUID] = []
+    while together:
+        try:
+            async with transaction(database) as connection:
+                alone += await _decide(connection, together, now)
+            break
+        except _WindowsTaken as taken:
+            alone += taken.calls
+            together = _without(together, taken.calls)
+        except _DecidedBefore as before:
+            log.info("calls whose messages were decided before", calls=[str(call_id) for call_id in before.calls])
+            together = _without(together, before.calls)
+    for call_id in sorted(alone):
+        await call_ended(database, call_id, now)
+
+
+async def call_ended(database: AsyncEngine, call_id: UUID, now: datetime) -> None:
+    """As `calls_ended`, of one."""
+    await calls_ended(database, [call_id], now)
 
 
 async def message_failed(database: AsyncEngine, message_id: UUID) -> None:
@@ -55,85 +67,100 @@ async def message_failed(database: AsyncEngine, message_id: UUID) -> None:
         await store.release_window(connection, message_id)
 
 
-class _DecidedBefore(Conflict):
-    """Another run of the job has kept its decisions: what this one did in its transaction is undone."""
+class _Undone(Conflict):
+    """The transaction is undone, for these calls cannot be decided in it."""
+
+    def __init__(self, reason: str, calls: Collection[UUID]) -> None:
+        super().__init__(reason)
+        self.calls = calls
 
 
-async def _keep_consent(connection: AsyncConnection, call: CallRecord, account_id: UUID, now: datetime) -> None:
-    """A key press of somebody whose number is known."""
-    if call.consent is None or call.caller is None or call.number is None:
-        return
-    consent = Consent(
-        id=new_id(now),
-        account_id=account_id,
-        recipient=call.caller,
-        service=call.number,
-        channel=ConsentChannel.TEXT,
-        covers=Covers.MESSAGE_ASKED_FOR,
-        given_at=call.consent.at,
-        call_id=call.call_id,
-        evidence=msgspec.convert(call.consent, KeyPress, from_attributes=True),
-    )
-    await record_consent(connection, consent)
+class _WindowsTaken(_Undone):
+    """Other calls of their callers ended at the same time, and their messages came first."""
 
 
-async def _keep_messages(connection: AsyncConnection, call: CallRecord, account_id: UUID, now: datetime) -> None:
-    number = await _number_of(connection, call)
-    off = ALL_MODULES - (await find_account(connection, account_id)).modules
-    ended = EndedCall(call, number, await _registered(connection, number), off)
-    said: set[str] = set()
-    for wish in wishes(call, number):
-        message_id = new_id(now)
-        decision = await _decision(connection, ended, wish, message_id, said, now)
-        if isinstance(decision, SendMessage):
-            said.add(gist(wish.text))
-        if not await keep_message(connection, _message(message_id, account_id, ended, wish, decision, now)):
-            raise _DecidedBefore(f"call {call.call_id}: its messages were decided before")
+class _DecidedBefore(_Undone):
+    """Another run of the job has kept its decisions on them."""
 
 
-async def _number_of(connection: AsyncConnection, call: CallRecord) -> ServiceNumber | None:
-    """The number called, if it still is whose it was: a new owner's text is not for an old owner's caller."""
-    number = await look_up(connection, call.number) if call.number else None
-    return number if number and number.account_id == call.account_id else None
+async def _decide(connection: AsyncConnection, call_ids: Sequence[UUID], now: datetime) -> list[UUID]:
+    """Decides on the messages after these calls, but for the calls that it returns: each after the others."""
+    records = await of_ids(connection, call_ids)
+    for call_id in call_ids:
+        if call_id not in records:
+            raise NotFound(f"call {call_id}: there is no record of it")
+    calls = [records[call_id] for call_id in call_ids]
+    decided, later = _decided(await cases_of(connection, calls), now)
+    await _keep_consents(connection, [call for call in calls if call.call_id not in later], now)
+    going = [(case, message) for case, message in decided if message.status is Status.QUEUED]
+    taken = await store.claim_windows(connection, [_claim(case, message) for case, message in going], now)
+    if lost := _calls(case for case, message in going if message.id not in taken):
+        raise _WindowsTaken("the repeat windows of some calls were taken at this moment", lost)
+    kept = await keep_messages(connection, [message for _, message in decided])
+    if known := _calls(case for case, message in decided if message.id not in kept):
+        raise _DecidedBefore("the messages of some calls were decided before", known)
+    return later
 
 
-async def _registered(connection: AsyncConnection, number: ServiceNumber | None) -> set[PhoneNumber]:
-    """The number's sender, if the account has registered it."""
-    if number and number.sender and await is_sender(connection, number.account_id, number.sender):
-        return {number.sender}
-    return set()
+def _decided(cases: Iterable[Case], now: datetime) -> tuple[list[tuple[Case, Message]], list[UUID]]:
+    """The messages of those that no earlier one stands in the way of; and the calls of the others."""
+    decided: list[tuple[Case, Message]] = []
+    later: list[UUID] = []
+    in_use: set[Place] = set()
+    for case in cases:
+        if in_use.isdisjoint(case.places.values()):
+            messages = [_message(case, *one, now) for one in foreseen(case.ended, case.last_at, now)]
+            in_use.update(case.places[message.purpose] for message in messages if message.status is Status.QUEUED)
+            decided += [(case, message) for message in messages]
+        else:
+            in_use.update(case.places.values())
+            later.append(case.ended.call.call_id)
+    return decided, later
 
 
-async def _decision(
-    connection: AsyncConnection, ended: EndedCall, wish: Wish, message_id: UUID, said: Set[str], now: datetime
-) -> Decision:
-    """What is decided about a wish; a message that is to go has taken its repeat window."""
-    caller, number = ended.call.caller, ended.number
-    if caller is None or number is None:
-        return decide(ended, wish, None, said, now)
-    window = repeat_window(wish.purpose, ended.call, number)
-    while True:
-        last_at = await store.last_message_at(connection, number.account_id, caller, window)
-        decision = decide(ended, wish, last_at, said, now)
-        if isinstance(decision, HoldMessage):
-            return decision
-        if await store.claim_window(connection, number.account_id, caller, message_id, now, window):
-            return decision
-        # Another call of this caller ended at the same time, and its message came first.
+def _calls(cases: Iterable[Case]) -> set[UUID]:
+    return {case.ended.call.call_id for case in cases}
 
 
-def _message(
-    message_id: UUID, account_id: UUID, ended: EndedCall, wish: Wish, decision: Decision, now: datetime
-) -> Message:
+def _without(call_ids: Iterable[UUID], left_out: Collection[UUID]) -> list[UUID]:
+    return [call_id for call_id in call_ids if call_id not in left_out]
+
+
+def _claim(case: Case, message: Message) -> Claim:
+    window = repeat_window(message.purpose, case.ended.call, case.ended.number)
+    return Claim(case.places[message.purpose], window.length, message.id)
+
+
+async def _keep_consents(connection: AsyncConnection, calls: Iterable[CallRecord], now: datetime) -> None:
+    """The key presses of those whose number is known."""
+    for call in calls:
+        if call.account_id is None or call.consent is None or call.caller is None or call.number is None:
+            continue
+        consent = Consent(
+            id=new_id(now),
+            account_id=call.account_id,
+            recipient=call.caller,
+            service=call.number,
+            channel=ConsentChannel.TEXT,
+            covers=Covers.MESSAGE_ASKED_FOR,
+            given_at=call.consent.at,
+            call_id=call.call_id,
+            evidence=msgspec.convert(call.consent, KeyPress, from_attributes=True),
+        )
+        await record_consent(connection, consent)
+
+
+def _message(case: Case, wish: Wish, decision: Decision, now: datetime) -> Message:
+    call, number = case.ended.call, case.ended.number
     held = decision.reason if isinstance(decision, HoldMessage) else ""
     return Message(
-        id=message_id,
-        account_id=account_id,
-        call_id=ended.call.call_id,
-        number=ended.call.number,
+        id=new_id(now),
+        account_id=case.account_id,
+        call_id=call.call_id,
+        number=call.number,
         purpose=wish.purpose,
-        recipient=ended.call.caller,
-        sender=ended.number.sender if ended.number else None,
+        recipient=call.caller,
+        sender=number.sender if number else None,
         channel=Channel.SMS,
         category=Category.INFORMATION,
         text=wish.text,

@@ -25,13 +25,13 @@ from engine.events import outbox
 from engine.foundation.database import transaction
 from engine.foundation.errors import DariError, TryLater
 from engine.foundation.phone_number import PhoneNumber
-from engine.jobs.queue import Wanted, enqueue_all
+from engine.jobs.queue import Wanted, enqueue_all, enqueue_each
 from engine.numbers.quarantine import count_strays
 
 CALL_ENDED = "call_ended"
-"""The job that follows every call. Its payload is the call's id as text."""
+"""The job that follows every call, one for many of them. Its payload is the calls' ids (`engine.jobs.queue.ids_of`)."""
 KEEP_RECORDING = "keep_recording"
-"""The job that follows a recorded call; the same payload."""
+"""The job that follows a recorded call. Its payload is the call's id as text."""
 KEEP_VOICEMAIL = "keep_voicemail"
 """The job that follows a call whose caller could leave a message; the same payload."""
 BATCH = 200
@@ -97,7 +97,8 @@ class Drain:
             new_ids = await store.insert(connection, records, self._months)
             new = [record for record in records if record.call_id in new_ids]
             await outbox.append(connection, [event for record in new for event in events_of(record)])
-            await enqueue_all(connection, [job for record in new for job in _jobs(record)])
+            await enqueue_each(connection, CALL_ENDED, [record.call_id for record in new])
+            await enqueue_all(connection, [job for record in new for job in _keeping(record)])
             await count_strays(connection, _to_nobody(new))
         self._months |= store.months_of(records)  # only now: the transaction was not undone
 
@@ -136,10 +137,10 @@ def _to_nobody(records: Sequence[CallRecord]) -> list[tuple[PhoneNumber, datetim
     ]
 
 
-def _jobs(record: CallRecord) -> list[Wanted]:
+def _keeping(record: CallRecord) -> list[Wanted]:
+    """The jobs that keep what was recorded of a call."""
     call_id = str(record.call_id)
-    names = [CALL_ENDED]
-    names += [KEEP_RECORDING] if record.recording else []
+    names = [KEEP_RECORDING] if record.recording else []
     names += [KEEP_VOICEMAIL] if record.voicemail else []
     return [Wanted(name=name, payload=call_id.encode(), key=f"{name}:{call_id}") for name in names]
 

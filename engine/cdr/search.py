@@ -14,9 +14,8 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine.cdr.model import CallRecord, Direction, Result
-from engine.cdr.store import calls, from_row, get
+from engine.cdr.store import calls, find_all, from_row, get
 from engine.foundation.errors import Conflict, Invalid, NotFound
-from engine.foundation.ids import instant_of
 from engine.foundation.phone_number import PhoneNumber
 
 _accounts = table("accounts", column("id", Uuid), column("path", ARRAY(Uuid)))
@@ -79,11 +78,7 @@ async def page(
 
 async def of_ids(connection: AsyncConnection, call_ids: Collection[UUID]) -> dict[UUID, CallRecord]:
     """The records of these calls, by id; those that are kept no more are left out."""
-    if not call_ids:
-        return {}
-    places = tuple_(calls.c.arrived_at, calls.c.call_id).in_([(instant_of(call_id), call_id) for call_id in call_ids])
-    rows = (await connection.execute(select(calls).where(places))).mappings()
-    return {record.call_id: record for record in map(from_row, rows)}
+    return await find_all(connection, call_ids)
 
 
 def is_wanted(record: CallRecord, wanted: Wanted) -> bool:

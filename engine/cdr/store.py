@@ -20,13 +20,15 @@ from sqlalchemy import (
     Text,
     Uuid,
     and_,
+    bindparam,
     func,
     select,
+    text,
     tuple_,
     update,
 )
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TIMESTAMP
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine.cdr.model import CallRecord, Consent, Leg, Step
@@ -74,6 +76,15 @@ calls = Table(
 _IN_JSON = ("legs", "steps", "rules", "consent")
 _PLAIN = tuple(name for name in CallRecord.__struct_fields__ if name not in _IN_JSON)
 
+_FIND_ALL = (
+    text(f"""
+        SELECT {", ".join(f"calls.{column.name}" for column in calls.columns)}
+        FROM unnest(:instants, :ids) AS wanted (arrived_at, call_id) JOIN calls USING (arrived_at, call_id)
+    """)  # noqa: S608 - our own column names
+    .bindparams(bindparam("instants", type_=ARRAY(_Instant)), bindparam("ids", type_=ARRAY(Uuid)))
+    .columns(*calls.columns)
+)
+
 
 async def insert(
     connection: AsyncConnection, records: Sequence[CallRecord], there: AbstractSet[date] = frozenset()
@@ -112,6 +123,18 @@ async def get(connection: AsyncConnection, call_id: UUID) -> CallRecord:
     if row is None:
         raise NotFound(f"call {call_id}: there is no record of it")
     return from_row(row)
+
+
+async def find_all(connection: AsyncConnection, call_ids: Collection[UUID]) -> dict[UUID, CallRecord]:
+    """The records of these calls, by id; those that are not kept (any more) are left out."""
+    instants: dict[UUID, datetime] = {}
+    for call_id in call_ids:
+        with suppress(ValueError):  # as in `get`
+            instants[call_id] = instant_of(call_id)
+    if not instants:
+        return {}
+    rows = await connection.execute(_FIND_ALL, {"instants": list(instants.values()), "ids": list(instants)})
+    return {row["call_id"]: from_row(row) for row in rows.mappings()}
 
 
 async def set_recording(connection: AsyncConnection, call_id: UUID, recording: str | None, reason: str = "") -> None:

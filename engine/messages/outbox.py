@@ -6,7 +6,7 @@ asked under the message's id before anything is sent again. A worker that stayed
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -68,6 +68,13 @@ async def keep_message(connection: AsyncConnection, message: Message, pace: Pace
     if queued:
         await enqueue_all(connection, [_job(SEND_MESSAGE, message.id)])
     return True
+
+
+async def keep_messages(
+    connection: AsyncConnection, messages: Sequence[Message], pace: Pace = DEFAULT_PACE
+) -> set[UUID]:
+    """As `keep_message`, many; the ids of those that are kept."""
+    return {message.id for message in messages if await keep_message(connection, message, pace)}
 
 
 async def take_receipt(database: AsyncEngine, receipt: Receipt, gateway: str, now: datetime) -> None:

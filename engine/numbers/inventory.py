@@ -6,7 +6,7 @@ The running engines hear of it when that transaction commits.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -163,6 +163,14 @@ async def find_locked(connection: AsyncConnection, number: PhoneNumber) -> Servi
 async def look_up(connection: AsyncConnection, number: PhoneNumber) -> ServiceNumber | None:
     """One number; None when it is not in service."""
     return await store.one(connection, number)
+
+
+async def look_up_all(
+    connection: AsyncConnection, numbers: Collection[PhoneNumber]
+) -> dict[PhoneNumber, ServiceNumber]:
+    """Those of these numbers that are in service."""
+    found = await store.some(connection, numbers) if numbers else []
+    return {number.number: number for number in found}
 
 
 async def listing(connection: AsyncConnection, account: UUID | None = None) -> list[ServiceNumber]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from functools import lru_cache
 from typing import Any
 from uuid import UUID
@@ -30,6 +30,7 @@ _LISTING = text(f"""
     SELECT {_COLUMNS} FROM numbers WHERE CAST(:account AS uuid) IS NULL OR account_id = :account ORDER BY number
 """)  # noqa: S608
 _ONE = text(f"SELECT {_COLUMNS} FROM numbers WHERE number = :number")  # noqa: S608
+_SOME = text(f"SELECT {_COLUMNS} FROM numbers WHERE number = ANY(:numbers)")  # noqa: S608
 _ONE_LOCKED = text(f"SELECT {_COLUMNS} FROM numbers WHERE number = :number FOR UPDATE")  # noqa: S608
 _INSERT = text(f"""
     INSERT INTO numbers ({", ".join(_NAMES)}) VALUES ({", ".join(_VALUE.values())}) ON CONFLICT (number) DO NOTHING
@@ -45,6 +46,11 @@ _TREATMENTS_REMEMBERED = 20_000
 async def one(connection: AsyncConnection, number: PhoneNumber) -> ServiceNumber | None:
     row = (await connection.execute(_ONE, {"number": number})).one_or_none()
     return _number(row) if row else None
+
+
+async def some(connection: AsyncConnection, numbers: Collection[PhoneNumber]) -> list[ServiceNumber]:
+    """Those of these that there are, in no order."""
+    return [_number(row) for row in await connection.execute(_SOME, {"numbers": list(numbers)})]
 
 
 async def one_locked(connection: AsyncConnection, number: PhoneNumber) -> ServiceNumber | None:

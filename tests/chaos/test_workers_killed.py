@@ -18,13 +18,15 @@ from tests.chaos.processes import STRIKING, Hand, vacuous
 from tests.chaos.proof import FaultMissed, Proof, landed
 from tests.chaos.provider import Provider, bad_days, each_message_once, provider
 from tests.chaos.size import JOB_SEEDS, SEED, seeds
-from tests.chaos.workers import DEADLY, QUICK, Life, Nursery, Point, ended_call, settled, work
+from tests.chaos.workers import DEADLY, QUICK, Life, Nursery, Point, ended_call, ended_calls, settled, work
 from tests.shop import open_shop
 
 LONGEST_WORK = 0.15
 """Seconds of work after which a worker is killed that dies at any instant."""
+_TOGETHER = 3
+"""Calls of one job."""
 _PASSINGS = {Point.BEFORE_COMMIT: 3, Point.AFTER_COMMIT: 3}
-"""How often a call and its message surely pass a point: the decision, the claim, the outcome."""
+"""How often a job of calls and their messages surely pass a point: the decision, the claim, the outcome."""
 
 
 async def test_workers_killed_anywhere_lose_and_double_nothing(
@@ -42,7 +44,7 @@ async def test_workers_that_nobody_kills_prove_nothing(
 async def _killed(
     database: AsyncEngine, url: str, folder: Path, from_seeds: Sequence[int], hand: Hand = STRIKING
 ) -> None:
-    """A worker for each seed, and a call; each point in turn."""
+    """A worker for each seed, and calls that ended together; each point in turn."""
     shop, nursery = await open_shop(database), Nursery()
     calls, deaths = [], Counter[Point]()
     async with provider(database, folder, bad_days(random.Random(SEED), share=0.0)) as gateway:
@@ -50,7 +52,7 @@ async def _killed(
             chance = random.Random(seed)
             point = DEADLY[number % len(DEADLY)]
             life = Life(url, gateway.url, gateway.receipts, QUICK, point, chance.randint(1, _PASSINGS.get(point, 1)))
-            calls.append(await ended_call(database, shop, number))
+            calls += await ended_calls(database, shop, range(number * _TOGETHER, (number + 1) * _TOGETHER))
             deaths[point] += await nursery.live_and_die(life, chance.uniform(0.0, LONGEST_WORK), hand)
         print("workers killed:", {point.value: many for point, many in deaths.items()})
         landed(*(Proof(f"a worker killed {point.value}", deaths[point], "deaths") for point in DEADLY))
@@ -76,7 +78,8 @@ async def test_a_provider_on_a_good_day_proves_nothing(
 async def _worst_day(database: AsyncEngine, url: str, folder: Path, *, seed: int, calls: int, share: float) -> None:
     shop = await open_shop(database)
     async with provider(database, folder, bad_days(random.Random(seed), share=share), receipt_copies=3) as gateway:
-        made = [await ended_call(database, shop, number) for number in range(calls)]
+        made = [await ended_call(database, shop, number) for number in range(calls // 2)]
+        made += await ended_calls(database, shop, range(calls // 2, calls))
         await _worked_off(database, url, gateway, len(made))
         landed(gateway.proof)
         print(f"{gateway.proof}: { ({day.value: many for day, many in gateway.happened.items()}) }")

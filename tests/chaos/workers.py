@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -20,14 +20,14 @@ import aiohttp
 from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from engine.callbacks.call_ended import call_ended, message_failed
+from engine.callbacks.call_ended import calls_ended, message_failed
 from engine.cdr.drain import CALL_ENDED
 from engine.cdr.model import CallRecord
 from engine.foundation.clock import SystemClock
 from engine.foundation.database import open_database, transaction
 from engine.foundation.log import set_up_log
 from engine.foundation.phone_number import PhoneNumber
-from engine.jobs.queue import enqueue
+from engine.jobs.queue import enqueue_each, ids_of
 from engine.jobs.worker import Job, Worker
 from engine.messages.gateways.gateway import Answer, Finding, Outgoing
 from engine.messages.gateways.sandbox import SandboxGateway
@@ -134,22 +134,25 @@ async def work(life: Life, begun: Callable[[], None] = lambda: None) -> None:
         adapter = SandboxGateway(session, life.gateway, KEY, life.receipts, _GATEWAY_TIMEOUT)
         outbox = Outbox(database, _MortalGateway(adapter, fate), clock, life.pace)
 
-        def of_id(function: Callable[[UUID], Awaitable[None]]) -> Job:
+        def job(function: Callable[[bytes], Awaitable[None]], *, many: bool = False) -> Job:
             async def do(payload: bytes) -> None:
                 begun()
-                await function(UUID(payload.decode()))
+                await function(payload)
                 fate.pass_by(Point.AFTER_JOB)
 
-            return Job(do, crashes=_ANY_NUMBER_OF_DEATHS)
+            return Job(do, many=many, crashes=_ANY_NUMBER_OF_DEATHS)
 
-        async def decide(call_id: UUID) -> None:
-            await call_ended(database, call_id, clock.now())
+        def of_id(function: Callable[[UUID], Awaitable[None]]) -> Job:
+            return job(lambda payload: function(UUID(payload.decode())))
+
+        async def decide(payload: bytes) -> None:
+            await calls_ended(database, ids_of(payload), clock.now())
 
         async def free(message_id: UUID) -> None:
             await message_failed(database, message_id)
 
         table = {
-            CALL_ENDED: of_id(decide),
+            CALL_ENDED: job(decide, many=True),
             SEND_MESSAGE: of_id(outbox.send),
             LOOK_UP_MESSAGE: of_id(outbox.look_up),
             MESSAGE_FAILED: of_id(free),
@@ -197,13 +200,18 @@ async def settled(database: AsyncEngine, calls: int) -> None:
     raise TimeoutError(f"messages and jobs stay at {seen}")
 
 
-async def ended_call(database: AsyncEngine, shop: ServiceNumber, number: int) -> CallRecord:
-    """A call that deserves a message, of the caller with this number in a row, and the job that follows it."""
-    call = answered_call(datetime.now(UTC), caller=PhoneNumber(f"0102{number:06}1"))
-    kept = await keep_call(database, call, shop)
+async def ended_calls(database: AsyncEngine, shop: ServiceNumber, numbers: Iterable[int]) -> list[CallRecord]:
+    """Calls that deserve a message, of the callers with these numbers in a row, and the one job that follows them."""
+    calls = [answered_call(datetime.now(UTC), caller=PhoneNumber(f"0102{number:06}1")) for number in numbers]
+    kept = [await keep_call(database, call, shop) for call in calls]
     async with transaction(database) as connection:
-        await enqueue(connection, CALL_ENDED, str(kept.call_id).encode())
+        await enqueue_each(connection, CALL_ENDED, [call.call_id for call in kept])
     return kept
+
+
+async def ended_call(database: AsyncEngine, shop: ServiceNumber, number: int) -> CallRecord:
+    """As `ended_calls`, one."""
+    return (await ended_calls(database, shop, [number]))[0]
 
 
 class Nursery:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import msgspec
 import pytest
@@ -89,6 +90,18 @@ async def test_a_call_is_found_by_its_id_or_the_end_of_it(database: AsyncEngine)
             await search.find(connection, "ffffffff-ffff-4fff-bfff-ffffffffffff")
         with pytest.raises(Invalid):
             await search.find(connection, "yesterday's")
+
+
+async def test_many_calls_are_found_at_once_whatever_their_month(database: AsyncEngine) -> None:
+    records = [record(arrival(datetime(2031, month, 1, tzinfo=UTC))) for month in (1, 2, 2, 12)]
+    strange = UUID("ffffffff-ffff-4fff-bfff-ffffffffffff")
+    async with transaction(database) as connection:
+        await store.insert(connection, records)
+        ids = [one.call_id for one in records]
+        assert await search.of_ids(connection, [*ids[1:], new_id(MORNING), strange]) == {
+            one.call_id: one for one in records[1:]
+        }
+        assert await search.of_ids(connection, []) == await search.of_ids(connection, [strange]) == {}
 
 
 async def test_an_end_of_an_id_that_fits_two_calls_is_refused(database: AsyncEngine) -> None:

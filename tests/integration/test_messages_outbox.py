@@ -24,13 +24,14 @@ from engine.accounts.model import LOCAL_OPERATOR, OPERATOR_ID, AccountKind, Modu
 from engine.accounts.modules import switch
 from engine.api.app import make_api, serving
 from engine.api.receipts import receipts_router
-from engine.callbacks.call_ended import call_ended, message_failed
+from engine.callbacks.call_ended import call_ended, calls_ended, message_failed
+from engine.cdr.drain import CALL_ENDED
 from engine.cdr.model import CallRecord
 from engine.foundation.clock import SystemClock
 from engine.foundation.database import transaction
 from engine.foundation.errors import TryLater
 from engine.foundation.phone_number import PhoneNumber
-from engine.jobs.queue import enqueue
+from engine.jobs.queue import enqueue_each, ids_of
 from engine.jobs.worker import Job, Worker
 from engine.messages.gateways.gateway import Answer, Finding, NeverSeen, Outgoing
 from engine.messages.gateways.sandbox import SANDBOX_RECEIPTS, SandboxGateway
@@ -501,7 +502,7 @@ async def _working(url: str, s: System) -> AsyncIterator[None]:
     """A worker that does all the jobs of messages, as the jobs role does."""
 
     async def decide(payload: bytes) -> None:
-        await call_ended(s.database, UUID(payload.decode()), SystemClock().now())
+        await calls_ended(s.database, ids_of(payload), SystemClock().now())
 
     async def send(payload: bytes) -> None:
         await s.outbox.send(UUID(payload.decode()))
@@ -509,7 +510,7 @@ async def _working(url: str, s: System) -> AsyncIterator[None]:
     async def free(payload: bytes) -> None:
         await message_failed(s.database, UUID(payload.decode()))
 
-    worker = Worker(url, {"call_ended": Job(decide), SEND_MESSAGE: Job(send), MESSAGE_FAILED: Job(free)})
+    worker = Worker(url, {CALL_ENDED: Job(decide, many=True), SEND_MESSAGE: Job(send), MESSAGE_FAILED: Job(free)})
     running = asyncio.ensure_future(worker.run())
     try:
         yield
@@ -521,5 +522,4 @@ async def _working(url: str, s: System) -> AsyncIterator[None]:
 
 async def _ended(database: AsyncEngine, calls: list[CallRecord]) -> None:
     async with transaction(database) as connection:
-        for call in calls:
-            await enqueue(connection, "call_ended", str(call.call_id).encode())
+        await enqueue_each(connection, CALL_ENDED, [call.call_id for call in calls])

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from engine.accounts.book import account_named, accounts, is_sender, register_sender
+from engine.accounts.book import account_named, accounts, is_sender, register_sender, senders_among
 from engine.accounts.model import LOCAL_OPERATOR, Account
 from engine.foundation.database import transaction
 from engine.foundation.errors import DariError, Invalid, NotAllowed
@@ -52,6 +52,15 @@ async def test_a_sender_belongs_to_the_account_that_registered_it(database: Asyn
     async with transaction(database) as connection:
         assert await is_sender(connection, shop, SENDER)
         assert not await is_sender(connection, other.id, SENDER)
+
+
+async def test_of_many_senders_those_are_told_that_their_account_registered(database: AsyncEngine) -> None:
+    shop = await open_shop(database)
+    other = await named(database, "another")
+    async with transaction(database) as connection:
+        asked = {(shop, SENDER), (other.id, SENDER), (shop, PhoneNumber("0311112222"))}
+        assert await senders_among(connection, asked) == {(shop, SENDER)}
+        assert await senders_among(connection, []) == set()
 
 
 async def test_registering_again_keeps_the_first_evidence(database: AsyncEngine) -> None:

@@ -244,6 +244,17 @@ async def test_what_is_off_above_is_off_below(database: AsyncEngine) -> None:
     with pytest.raises(Conflict, match="off for branch"):
         await switched(shop, Module.RECORDING, True)
     await switched(shop, Module.API, False)
+
+    async def off(*accounts: Account) -> list[set[Module]]:
+        found = await done(
+            database, lambda connection: modules.switched_off(connection, {account.id for account in accounts})
+        )
+        return [set(found[account.id]) for account in accounts]
+
+    assert await off(agency, region, shop) == [set(), {Module.RECORDING}, {Module.RECORDING, Module.API}]
+    assert await off() == []
+    with pytest.raises(NotFound, match="there is none"):
+        await done(database, lambda connection: modules.switched_off(connection, [shop.id, uuid4()]))
     await switched(region, Module.RECORDING, True)
     assert (await again(database, shop)).modules == ALL_MODULES - {Module.API}
     entries = [entry for entry in await written(database, "audit") if entry["account_id"] == region.id]

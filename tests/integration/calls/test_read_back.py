@@ -24,6 +24,7 @@ from engine.cdr.model import Leg, Result, Side
 from engine.events.call_log_reader import read
 from engine.foundation.database import open_database, transaction
 from engine.foundation.ids import new_id
+from engine.jobs.queue import ids_of
 from engine.messages.model import Status
 from engine.messages.search import messages
 from engine.numbers.model import ServiceNumber
@@ -47,10 +48,8 @@ async def shop(database: AsyncEngine) -> ServiceNumber:
 
 async def _jobs(database: AsyncEngine, name: str) -> list[UUID]:
     async with transaction(database) as connection:
-        rows = await connection.execute(
-            text("SELECT convert_from(payload, 'UTF8') FROM pgqueuer WHERE entrypoint = :name"), {"name": name}
-        )
-        return sorted(UUID(payload) for payload in rows.scalars())
+        rows = await connection.execute(text("SELECT payload FROM pgqueuer WHERE entrypoint = :name"), {"name": name})
+        return sorted(call_id for payload in rows.scalars() for call_id in ids_of(payload))
 
 
 def _ago(**before: float) -> datetime:

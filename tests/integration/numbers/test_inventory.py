@@ -16,7 +16,7 @@ from engine.accounts.model import LOCAL_OPERATOR
 from engine.foundation.database import connect, transaction
 from engine.foundation.errors import Conflict, DariError, Invalid, NotAllowed, NotFound
 from engine.foundation.phone_number import PhoneNumber
-from engine.numbers.inventory import NumberChange, add, change, find, in_service, listing, look_up, remove
+from engine.numbers.inventory import NumberChange, add, change, find, in_service, listing, look_up, look_up_all, remove
 from engine.numbers.model import ServiceNumber
 from engine.numbers.treatment import (
     CallerShown,
@@ -84,6 +84,15 @@ async def test_a_number_comes_back_as_it_was_put_in(database: AsyncEngine) -> No
         assert await find(connection, VIRTUAL) == number
         assert await listing(connection) == [number]
         assert [part async for part in in_service(connection)] == [[number]]
+
+
+async def test_many_numbers_are_looked_up_at_once(database: AsyncEngine) -> None:
+    shop = await open_shop(database)
+    numbers = [await added(database, number_of(shop, number=PhoneNumber(f"05071234567{last}"))) for last in range(3)]
+    async with transaction(database) as connection:
+        asked = [numbers[0].number, numbers[2].number, PhoneNumber("05079999999")]
+        assert await look_up_all(connection, asked) == {one.number: one for one in (numbers[0], numbers[2])}
+        assert await look_up_all(connection, []) == {}
 
 
 async def test_a_number_in_service_is_not_added_again(database: AsyncEngine) -> None:
