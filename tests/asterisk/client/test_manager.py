@@ -75,8 +75,8 @@ async def test_calls_wake_no_session(asterisk: RunningAsterisk, manager: Manager
     host, _, port = asterisk.ami_address.partition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     try:
-        login = ("Action: Login", f"Username: {asterisk.ami_user}", f"Secret: {asterisk.ami_password}", "Events: on", "")
-        writer.write("".join(f"{line}\r\n" for line in login).encode())
+        who = f"Username: {asterisk.ami_user}\r\nSecret: {asterisk.ami_password}\r\n"
+        writer.write(f"Action: Login\r\n{who}Events: on\r\n\r\n".encode())
         channel, _ = await real_world.bridged("b-silent", "t-silent")
         await real_world.ari.hang_up(channel, 16)
         await manager.reload("res_pjsip.so")  # the last thing that happens is told, so nothing is on its way any more
