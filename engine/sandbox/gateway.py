@@ -64,16 +64,15 @@ async def gateway(address: str, setup: GatewaySetup) -> AsyncIterator[str]:
     """A running sandbox gateway; yields its base URL (port 0 takes a free one)."""
     if not setup.key:
         raise Invalid("gateway key: it is empty; set DARI_GATEWAY_KEY or let `dari up` make one")
-    with journal(setup.folder) as kept:
-        async with aiohttp.ClientSession() as session:
-            receipts = Receipts(session, setup.key, kept, setup.clock, setup.delivery_seconds)
-            runner = web.AppRunner(_Gateway(setup, kept, receipts).application(), access_log=None, shutdown_timeout=1.0)
-            await runner.setup()
-            try:
-                yield await _listen(runner, address)
-            finally:
-                await receipts.close()
-                await runner.cleanup()
+    async with journal(setup.folder) as kept, aiohttp.ClientSession() as session:
+        receipts = Receipts(session, setup.key, kept, setup.clock, setup.delivery_seconds)
+        runner = web.AppRunner(_Gateway(setup, kept, receipts).application(), access_log=None, shutdown_timeout=1.0)
+        await runner.setup()
+        try:
+            yield await _listen(runner, address)
+        finally:
+            await receipts.close()
+            await runner.cleanup()
 
 
 async def _listen(runner: web.AppRunner, address: str) -> str:
@@ -95,7 +94,6 @@ class _Gateway:
         self._setup = setup
         self._journal = journal
         self._receipts = receipts
-        self._accepting = asyncio.Lock()
 
     def application(self) -> web.Application:
         application = web.Application(client_max_size=_LARGEST_REQUEST, middlewares=[self._ask_for_key])
@@ -137,16 +135,14 @@ class _Gateway:
         return await self._spoil(fault, request) if fault else answer
 
     async def _accept(self, order: Order) -> web.Response:
-        async with self._accepting:
-            kept = self._journal.find(order.id)
-            if kept is None:
-                kept = Kept(at=self._setup.clock.now(), reference=f"sandbox-{secrets.token_hex(8)}", order=order)
-                try:
-                    await self._journal.accept(kept)
-                except OSError as error:
-                    log.error("a message cannot be kept", reason=error.strerror)
-                    return _refused(503, "storage", "the message cannot be kept; try again later")
-                self._send_receipt(kept)
+        new = Kept(at=self._setup.clock.now(), reference=f"sandbox-{secrets.token_hex(8)}", order=order)
+        try:
+            kept = await self._journal.accept(new)
+        except OSError as error:
+            log.error("a message cannot be kept", reason=error.strerror)
+            return _refused(503, "storage", "the message cannot be kept; try again later")
+        if kept is new:
+            self._send_receipt(kept)
         if _content(kept.order) != _content(order):
             return _refused(409, "id-used", "this id was accepted with another content")
         return _json(202, self._state(kept))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import asynccontextmanager
 from datetime import datetime
 from io import FileIO
 from pathlib import Path
@@ -17,8 +17,15 @@ from uuid import UUID
 import msgspec
 
 from engine.foundation.errors import Conflict, Invalid
+from engine.foundation.gathering import Gathering
 from engine.foundation.locks import got_lock
 from engine.sandbox.gateway_rules import Order
+
+_MOMENT = 0.01
+"""Seconds in which messages are gathered: those that one sender has sent together."""
+_LONGER_MOMENT = 0.1
+"""The same for receipts that were taken: nobody waits for that."""
+_AT_ONCE = 100
 
 _Line = TypeVar("_Line", bound=msgspec.Struct)
 
@@ -39,7 +46,8 @@ class _HandedOver(msgspec.Struct, frozen=True, kw_only=True):
 class Journal:
     """messages.jsonl, one line per accepted message, and receipts.jsonl, one per receipt that was taken.
 
-    A line is on the disk before the verb that writes it returns. One process at a time.
+    A line is on the disk before the verb that writes it returns; those that come within a moment are brought there
+    together. One process at a time.
     """
 
     def __init__(self, messages: FileIO, receipts: FileIO, disk: Executor) -> None:
@@ -48,6 +56,8 @@ class Journal:
         self._receipts = receipts
         self._accepted = {kept.order.id: kept for kept in _read(messages, Kept)}
         self._handed_over = {line.id for line in _read(receipts, _HandedOver)}
+        self._accepting = Gathering("accepting", self._accept, within=_MOMENT, at_most=_AT_ONCE)
+        self._handing_over = Gathering("handing over", self._hand_over, within=_LONGER_MOMENT, at_most=_AT_ONCE)
 
     def find(self, message_id: UUID) -> Kept | None:
         return self._accepted.get(message_id)
@@ -60,22 +70,42 @@ class Journal:
         """Accepted messages whose delivery receipt nobody has taken yet."""
         return [kept for key, kept in self._accepted.items() if key not in self._handed_over]
 
-    async def accept(self, kept: Kept) -> None:
-        """Raises OSError when it cannot be kept: then it is not accepted."""
-        await self._append(self._messages, kept)
-        self._accepted[kept.order.id] = kept
+    async def accept(self, kept: Kept) -> Kept:
+        """What is kept under its id from now on: `kept`, or what was accepted under that id before.
+
+        Raises OSError when it cannot be kept: then it is not accepted.
+        """
+        return self._accepted.get(kept.order.id) or await self._accepting.add(kept)
 
     async def hand_over(self, message_id: UUID, at: datetime) -> None:
         """Remembers that the receipt was taken. Raises OSError when it cannot: it will be sent again."""
-        await self._append(self._receipts, _HandedOver(id=message_id, at=at))
-        self._handed_over.add(message_id)
+        await self._handing_over.add(_HandedOver(id=message_id, at=at))
 
-    async def _append(self, file: FileIO, line: msgspec.Struct) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._disk, _append, file, line)
+    async def close(self) -> None:
+        """Gives up what is not on the disk yet."""
+        await self._accepting.close()
+        await self._handing_over.close()
+
+    async def _accept(self, many: Sequence[Kept]) -> Sequence[Kept]:
+        new: dict[UUID, Kept] = {}
+        for kept in many:
+            if kept.order.id not in self._accepted:
+                new.setdefault(kept.order.id, kept)
+        await self._append(self._messages, list(new.values()))
+        self._accepted |= new
+        return [self._accepted[kept.order.id] for kept in many]
+
+    async def _hand_over(self, lines: Sequence[_HandedOver]) -> Sequence[None]:
+        await self._append(self._receipts, lines)
+        self._handed_over.update(line.id for line in lines)
+        return [None] * len(lines)
+
+    async def _append(self, file: FileIO, lines: Sequence[msgspec.Struct]) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._disk, _append, file, lines)
 
 
-@contextmanager
-def journal(folder: Path) -> Iterator[Journal]:
+@asynccontextmanager
+async def journal(folder: Path) -> AsyncIterator[Journal]:
     """The journal in `folder`. Raises Conflict when another gateway has it, Invalid when a file is no journal."""
     folder.mkdir(parents=True, exist_ok=True)
     # Closed in reverse: what the disk's thread has begun is finished before its file is closed.
@@ -84,7 +114,11 @@ def journal(folder: Path) -> Iterator[Journal]:
         _open(folder / "receipts.jsonl") as receipts,
         ThreadPoolExecutor(1, "gateway journal") as disk,
     ):
-        yield Journal(messages, receipts, disk)
+        kept = Journal(messages, receipts, disk)
+        try:
+            yield kept
+        finally:
+            await kept.close()
 
 
 def _open(path: Path) -> FileIO:
@@ -111,10 +145,10 @@ def _read(file: FileIO, kind: type[_Line]) -> list[_Line]:
     return lines
 
 
-def _append(file: FileIO, line: msgspec.Struct) -> None:
-    """All of the line, or, when the disk does not take it, nothing and an OSError."""
+def _append(file: FileIO, lines: Sequence[msgspec.Struct]) -> None:
+    """All of these lines, or, when the disk does not take them, nothing and an OSError."""
     end = os.fstat(file.fileno()).st_size
-    data = msgspec.json.encode(line) + b"\n"
+    data = b"".join(msgspec.json.encode(line) + b"\n" for line in lines)
     try:
         if file.write(data) != len(data):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
