@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from contextlib import AsyncExitStack, suppress
 from datetime import timedelta
 
@@ -58,6 +59,7 @@ async def run(settings: Settings) -> None:
         egress = await stack.enter_async_context(Egress(rules.opened, timeout=settings.webhook_seconds))
         equip_events(app, EventDesk(tail, rules, egress))
         keep_documents(app, Documents(settings.paths.documents, SealingKey.of(settings.secret_key)))
+        gc.freeze()  # the routes stay: no collection need look at them
         tasks = Tasks("web role")
         stack.push_async_callback(tasks.close)
         await stack.enter_async_context(serving(app, settings.http_bind))
