@@ -1,7 +1,11 @@
-"""Delivery receipts from message gateways: proven by their signature, written once, answered with nothing."""
+"""Delivery receipts from message gateways: proven by their signature, written once, answered with nothing.
+
+Those that come within a moment are written together; each is answered when its own is written.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from http import HTTPStatus
 
 from fastapi import APIRouter, Request, Response
@@ -9,29 +13,39 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.api.problems import problem
 from engine.foundation.clock import Clock
-from engine.foundation.errors import NotAllowed
+from engine.foundation.errors import NotAllowed, NotFound
+from engine.foundation.gathering import Gathering
+from engine.messages.gateways.gateway import Receipt
 from engine.messages.gateways.sandbox import SANDBOX_RECEIPTS, SandboxGateway, read_receipt
-from engine.messages.outbox import take_receipt
+from engine.messages.outbox import take_receipts
 
 _LARGEST_RECEIPT = 65_536
+_MOMENT = 0.05
+_AT_ONCE = 100
 
 
 def receipts_router(database: AsyncEngine, sandbox_key: str, clock: Clock) -> APIRouter:
     """POST /gateways/sandbox/receipts. 204 also for a receipt that came before; 401 when it is not the gateway's."""
     router = APIRouter(tags=["receipts"])
 
+    async def write(receipts: Sequence[Receipt]) -> Sequence[bool]:
+        """Whether there is such a message, for each."""
+        unknown = await take_receipts(database, receipts, SandboxGateway.name, clock.now())
+        return [receipt not in unknown for receipt in receipts]
+
+    written = Gathering("receipts", write, within=_MOMENT, at_most=_AT_ONCE)
+
     @router.post(SANDBOX_RECEIPTS, status_code=HTTPStatus.NO_CONTENT)
     async def sandbox_receipt(request: Request) -> Response:
         body = await _body(request)
         if body is None:
             return problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a receipt has at most {_LARGEST_RECEIPT} bytes")
-        now = clock.now()
         try:
-            receipt = read_receipt(sandbox_key, request.headers, body, now)
+            receipt = read_receipt(sandbox_key, request.headers, body, clock.now())
         except NotAllowed as error:
             return problem(HTTPStatus.UNAUTHORIZED, str(error))
-        if receipt is not None:
-            await take_receipt(database, receipt, SandboxGateway.name, now)
+        if receipt is not None and not await written.add(receipt):
+            raise NotFound(f"message {receipt.message_id}: there is none; the receipt was for another system")
         return Response(status_code=HTTPStatus.NO_CONTENT)
 
     return router

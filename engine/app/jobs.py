@@ -6,7 +6,7 @@ which function does it.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from uuid import UUID
@@ -126,16 +126,26 @@ def job_table(database: AsyncEngine, outbox: Outbox, archive: Archive, clock: Cl
 
         return do
 
-    async def decide(payload: bytes) -> None:
-        await calls_ended(database, ids_of(payload), clock.now())
+    def of_ids(function: Callable[[Sequence[UUID]], Awaitable[None]]) -> Callable[[bytes], Awaitable[None]]:
+        async def do(payload: bytes) -> None:
+            await function(ids_of(payload))
+
+        return do
+
+    async def decide(call_ids: Sequence[UUID]) -> None:
+        await calls_ended(database, call_ids, clock.now())
+
+    async def free(message_ids: Sequence[UUID]) -> None:
+        for message_id in message_ids:
+            await message_failed(database, message_id)
 
     return {
-        CALL_ENDED: Job(decide, many=True),
+        CALL_ENDED: Job(of_ids(decide), many=True),
         KEEP_RECORDING: Job(of_id(partial(keep_recording, archive))),
         KEEP_VOICEMAIL: Job(of_id(partial(keep_voicemail, archive))),
-        SEND_MESSAGE: Job(of_id(outbox.send)),
+        SEND_MESSAGE: Job(of_ids(outbox.send_all), many=True),
         LOOK_UP_MESSAGE: Job(of_id(outbox.look_up)),
-        MESSAGE_FAILED: Job(of_id(partial(message_failed, database))),
+        MESSAGE_FAILED: Job(of_ids(free), many=True),
     }
 
 

@@ -2,10 +2,13 @@
 
 queued → sending → accepted → delivered or failed. Without an answer a message is `unknown`, and the gateway is
 asked under the message's id before anything is sent again. A worker that stayed away too long finds its claim gone.
+Many are kept, claimed and moved with one statement; each comes to its own outcome all the same.
 """
 
 from __future__ import annotations
 
+import asyncio
+from collections import defaultdict
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -18,8 +21,9 @@ from engine.events.kinds import EventKind
 from engine.events.outbox import Event
 from engine.foundation.clock import Clock
 from engine.foundation.database import transaction
-from engine.foundation.errors import NotFound, TryLater
-from engine.jobs.queue import Wanted, enqueue_all
+from engine.foundation.errors import TryLater
+from engine.foundation.gathering import Gathering
+from engine.jobs.queue import Wanted, enqueue_all, enqueue_each
 from engine.messages import store
 from engine.messages.gateways.gateway import Gateway, NeverSeen, Receipt
 from engine.messages.model import Message, Status
@@ -33,17 +37,22 @@ from engine.messages.outcome import (
     switched_off,
     too_late,
 )
-from engine.messages.store import Claimed
+from engine.messages.store import Claimed, Moved, Step
 
 SEND_MESSAGE = "send_message"
-"""The job that sends a queued message, and finds out about one in doubt."""
+"""The job that sends queued messages, and finds out about those in doubt."""
 LOOK_UP_MESSAGE = "look_up_message"
 """The job that asks what became of an accepted message."""
 MESSAGE_FAILED = "message_failed"
-"""The job that follows when it is certain that nobody got the message. The payload of each is the message's id."""
+"""The job that follows when it is certain that nobody got the messages."""
 
 _OPEN = (Status.QUEUED, Status.SENDING, Status.UNKNOWN, Status.ACCEPTED)
 _OVERDUE_AT_ONCE = 200
+AT_ONCE = 10
+"""Messages of one job that are at the gateway at the same time."""
+_MOMENT = 0.05
+"""Seconds in which answers of the gateway are gathered, to be written together."""
+_Answer = tuple[Claimed, Move]
 _KINDS = {
     Status.HELD: EventKind.MESSAGE_HELD,
     Status.QUEUED: EventKind.MESSAGE_QUEUED,
@@ -55,34 +64,34 @@ _KINDS = {
 log = structlog.get_logger(__name__)
 
 
-async def keep_message(connection: AsyncConnection, message: Message, pace: Pace = DEFAULT_PACE) -> bool:
-    """Keeps a decided message, tells of it, and has it sent if it is queued.
-
-    False: its call already has one of that purpose, and nothing is changed.
-    """
-    queued = message.status is Status.QUEUED
-    look_at = message.decided_at + pace.overdue_after if queued else None
-    if not await store.insert(connection, message, look_at):
-        return False
-    await _tell(connection, message, message.reason, message.decided_at)
-    if queued:
-        await enqueue_all(connection, [_job(SEND_MESSAGE, message.id)])
-    return True
-
-
 async def keep_messages(
     connection: AsyncConnection, messages: Sequence[Message], pace: Pace = DEFAULT_PACE
 ) -> set[UUID]:
-    """As `keep_message`, many; the ids of those that are kept."""
-    return {message.id for message in messages if await keep_message(connection, message, pace)}
+    """Keeps decided messages, tells of them, and has the queued ones sent; the ids of those kept.
+
+    The call of any other already has one of its purpose, and nothing is changed.
+    """
+    kept = await store.insert_all(connection, messages, pace.overdue_after)
+    new = [message for message in messages if message.id in kept]
+    await events.append(connection, [_event(one, one.status, one.reason, one.decided_at) for one in new])
+    await enqueue_each(connection, SEND_MESSAGE, [one.id for one in new if one.status is Status.QUEUED])
+    return kept
 
 
-async def take_receipt(database: AsyncEngine, receipt: Receipt, gateway: str, now: datetime) -> None:
-    """Writes what a gateway's receipt says. A second receipt changes nothing. Raises NotFound for no message."""
+async def take_receipts(
+    database: AsyncEngine, receipts: Sequence[Receipt], gateway: str, now: datetime
+) -> list[Receipt]:
+    """Writes what a gateway's receipts say; those for messages that do not exist.
+
+    The first receipt of a message counts: a second one changes nothing.
+    """
+    steps: dict[UUID, Step] = {}
+    for one in receipts:
+        steps.setdefault(one.message_id, Step(one.message_id, final(one.result)))
     async with transaction(database) as connection:
-        moved = await _move(connection, receipt.message_id, final(receipt.result), gateway, now, _OPEN)
-        if not moved and await store.find(connection, receipt.message_id) is None:
-            raise NotFound(f"message {receipt.message_id}: there is none; the receipt was for another system")
+        rest = steps.keys() - await _move_all(connection, list(steps.values()), gateway, now, _OPEN)
+        unknown = rest - await store.existing(connection, rest)
+    return [receipt for receipt in receipts if receipt.message_id in unknown]
 
 
 class Outbox:
@@ -94,38 +103,53 @@ class Outbox:
         self._clock = clock
         self._pace = pace
 
-    async def send(self, message_id: UUID) -> None:
-        """Sends a queued message. Does nothing when another worker has it or when it is through.
+    async def send_all(self, message_ids: Sequence[UUID]) -> None:
+        """Sends those of these messages that are queued, and finds out about those in doubt. Others are left alone.
 
-        Raises TryLater when the gateway did not take it or left it in doubt; the message waits in that state.
+        What the gateway did not take or left in doubt waits in that state, and is in the queue again for later. Raises
+        TryLater when the database does not take what a gateway answered.
         """
         until = self._clock.now() + self._pace.lease
         async with transaction(self._database) as connection:
-            claimed = await store.claim(connection, message_id, until)
-        if claimed is None:
+            claimed = await store.claim_all(connection, message_ids, until)
+        if not claimed:
             return
-        move = await self._attempt(claimed, until)
+        free = asyncio.Semaphore(AT_ONCE)
+        answers = Gathering("answers of a gateway", self._write, within=_MOMENT, at_most=len(claimed))
+        try:
+            sent = (self._send(one, until, free, answers) for one in claimed)
+            outcomes = await asyncio.gather(*sent, return_exceptions=True)
+        finally:
+            await answers.close()
+        failures = [outcome for outcome in outcomes if outcome is not None]
+        if failures:
+            raise min(failures, key=lambda failure: isinstance(failure, TryLater))
+
+    async def _send(
+        self, claimed: Claimed, until: datetime, free: asyncio.Semaphore, answers: Gathering[_Answer, None]
+    ) -> None:
+        async with free:
+            move = await self._attempt(claimed, until)
         if move is None:
-            log.warning("a worker was away until its claim ran out, and sends nothing", message=str(message_id))
+            log.warning(
+                "a worker was away until its claim ran out, and sends nothing", message=str(claimed.outgoing.id)
+            )
             return
+        await answers.add((claimed, move))
+
+    async def _write(self, answers: Sequence[_Answer]) -> Sequence[None]:
+        """Moves the messages to what became of them, as far as they still are this worker's."""
+        steps = [Step(claimed.outgoing.id, move, claimed.attempt) for claimed, move in answers]
         now = self._clock.now()
         async with transaction(self._database) as connection:
-            mine = await _move(
-                connection,
-                message_id,
-                move,
-                self._gateway.name,
-                now,
-                (Status.SENDING,),
-                attempt=claimed.attempt,
-            )
-        told = {"message": str(message_id), "attempt": claimed.attempt, "status": move.status.value}
-        if not mine:
-            log.warning("a worker came too late with what a gateway answered", **told)
-            return
-        log.info("a message moved", reason=move.reason, **told)
-        if move.try_after is not None:
-            raise TryLater(move.reason, after=move.try_after.total_seconds())
+            mine = await _move_all(connection, steps, self._gateway.name, now, (Status.SENDING,))
+        for step in steps:
+            told = {"message": str(step.message_id), "attempt": step.attempt, "status": step.move.status.value}
+            if step.message_id in mine:
+                log.info("a message moved", reason=step.move.reason, **told)
+            else:
+                log.warning("a worker came too late with what a gateway answered", **told)
+        return [None] * len(answers)
 
     async def _attempt(self, claimed: Claimed, until: datetime) -> Move | None:
         """Hands a claimed message over, unless the gateway has it or it may not go any more; what it becomes.
@@ -154,7 +178,7 @@ class Outbox:
         now = self._clock.now()
         if move := after_look_up(finding, now - message.decided_at, self._pace):
             async with transaction(self._database) as connection:
-                await _move(connection, message_id, move, self._gateway.name, now, (Status.ACCEPTED,))
+                await _move_all(connection, [Step(message_id, move)], self._gateway.name, now, (Status.ACCEPTED,))
 
     async def look_after(self) -> None:
         """Puts in jobs for what a dead worker, a lost job or a missing receipt left behind. To be called often."""
@@ -167,42 +191,42 @@ class Outbox:
             log.info("messages were overdue", count=len(overdue))
 
 
-async def _move(
-    connection: AsyncConnection,
-    message_id: UUID,
-    move: Move,
-    gateway: str,
-    now: datetime,
-    expected: Collection[Status],
-    *,
-    attempt: int | None = None,
-) -> bool:
-    """Changes an expected message, tells of it, and has the failure of one that nobody got followed up."""
-    moved = await store.move(connection, message_id, move, gateway, now, expected=expected, attempt=attempt)
-    if moved is None:
-        return False
-    if move.status not in (Status.QUEUED, Status.UNKNOWN):
-        await _tell(connection, moved, move.reason, now)
-    if move.nobody_got_it:
-        await enqueue_all(connection, [_job(MESSAGE_FAILED, message_id)])
-    return True
+async def _move_all(
+    connection: AsyncConnection, steps: Sequence[Step], gateway: str, now: datetime, expected: Collection[Status]
+) -> set[UUID]:
+    """Moves those messages that are as expected, tells of them, and queues what follows; the ids of those moved."""
+    found = {one.id: one for one in await store.move_all(connection, steps, gateway, now, expected=expected)}
+    told, failed = list[Event](), list[UUID]()
+    again = defaultdict[timedelta, list[UUID]](list)
+    for step in steps:
+        if moved := found.get(step.message_id):
+            if step.move.status not in (Status.QUEUED, Status.UNKNOWN):
+                told.append(_event(moved, step.move.status, step.move.reason, now))
+            if step.move.nobody_got_it:
+                failed.append(moved.id)
+            if step.move.try_after is not None:
+                again[step.move.try_after].append(moved.id)
+    await events.append(connection, told)
+    await enqueue_each(connection, MESSAGE_FAILED, failed)
+    for pause, ids in again.items():
+        await enqueue_each(connection, SEND_MESSAGE, ids, after=pause)
+    return set(found)
 
 
-async def _tell(connection: AsyncConnection, message: Message, reason: str, at: datetime) -> None:
-    """The event about a message's new state."""
-    event = Event(
-        kind=_KINDS[message.status].value,
+def _event(message: Message | Moved, status: Status, reason: str, at: datetime) -> Event:
+    """What is told of a message's new state."""
+    return Event(
+        kind=_KINDS[status].value,
         account_id=message.account_id,
         call_id=message.call_id,
         at=at,
         body={
             "message_id": str(message.id),
             "purpose": message.purpose.value,
-            "status": message.status.value,
+            "status": status.value,
             "reason": reason,
         },
     )
-    await events.append(connection, [event])
 
 
 def _next_job(status: Status) -> str:

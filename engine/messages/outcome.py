@@ -23,7 +23,7 @@ class Pace:
     """How long the outbox waits for what."""
 
     lease: timedelta = timedelta(seconds=60)
-    """A worker's claim: longer than a look-up and a submission with their time limits."""
+    """A worker's claim: longer than it takes to send all messages of a job to a gateway that answers none in time."""
     first_pause: timedelta = timedelta(seconds=2)
     """Before the second attempt; doubled for each further one."""
     longest_pause: timedelta = timedelta(minutes=10)

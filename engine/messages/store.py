@@ -6,7 +6,7 @@ is overdue (queued, unknown), or a receipt is missing (accepted).
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -37,6 +37,25 @@ class Claimed:
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """A message and what it becomes, if it is still at `attempt`; None: whichever it is at."""
+
+    message_id: UUID
+    move: Move
+    attempt: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A message that has moved: whose it is and what it is about."""
+
+    id: UUID
+    account_id: UUID
+    call_id: UUID | None
+    purpose: Purpose
+
+
+@dataclass(frozen=True, slots=True)
 class Overdue:
     """An open message that nobody has looked at in time."""
 
@@ -48,109 +67,110 @@ _COLUMNS = """id, account_id, call_id, number, purpose, recipient, sender, chann
     needs, certificate::text AS certificate, decided_at, attempt, gateway, gateway_reference, accepted_at,
     finished_at"""
 
+_INSERT = text("""
+    INSERT INTO messages (id, account_id, call_id, number, purpose, recipient, sender, channel, category,
+                          text, status, reason, certificate, needs, decided_at, lease_until)
+    SELECT id, account_id, call_id, number, purpose, recipient, sender, channel, category,
+           text, status, reason, certificate, needs, decided_at, look_at
+    FROM json_to_recordset(CAST(:messages AS json)) AS new (
+        id uuid, account_id uuid, call_id uuid, number text, purpose text, recipient text, sender text,
+        channel text, category text, text text, status text, reason text, certificate jsonb, needs text[],
+        decided_at timestamptz, look_at timestamptz)
+    ON CONFLICT (call_id, purpose) DO NOTHING
+    RETURNING id
+""")
 
-async def insert(connection: AsyncConnection, message: Message, look_at: datetime | None) -> bool:
-    """Keeps a new message. False when its call already has one of that purpose: nothing is changed then."""
-    row = await connection.execute(
-        text("""
-            INSERT INTO messages (id, account_id, call_id, number, purpose, recipient, sender, channel, category,
-                                  text, status, reason, certificate, needs, decided_at, lease_until)
-            VALUES (:id, :account_id, :call_id, :number, :purpose, :recipient, :sender, :channel, :category,
-                    :text, :status, :reason, CAST(:certificate AS jsonb), :needs, :decided_at, :look_at)
-            ON CONFLICT (call_id, purpose) DO NOTHING
-            RETURNING id
-        """),
+# Rows are locked in the order of their ids, here and in _MOVE, so that no two ever wait for each other.
+_CLAIM = text("""
+    WITH before AS (
+        SELECT id, status FROM messages WHERE id = ANY(:ids) AND status IN ('queued', 'unknown')
+        ORDER BY id FOR UPDATE
+    )
+    UPDATE messages SET status = 'sending', attempt = attempt + 1, lease_until = :lease_until
+    FROM before WHERE messages.id = before.id
+    RETURNING messages.id, recipient, sender, text, attempt, before.status AS status_before, decided_at,
+        ARRAY(SELECT DISTINCT switch.key FROM accounts a
+              JOIN accounts up ON up.id = ANY(a.path), jsonb_each(up.modules) switch
+              WHERE a.id = messages.account_id AND switch.value = 'false'
+                AND switch.key = ANY(messages.needs) ORDER BY 1) AS off
+""")
+
+_MOVE = text("""
+    WITH step AS (
+        SELECT step.*
+        FROM json_to_recordset(CAST(:steps AS json)) AS step (
+            id uuid, attempt integer, status text, reason text, reference text, finished boolean,
+            look_at timestamptz)
+        JOIN messages ON messages.id = step.id
+        WHERE messages.status = ANY(:expected) AND messages.attempt = COALESCE(step.attempt, messages.attempt)
+        ORDER BY step.id FOR UPDATE OF messages
+    )
+    UPDATE messages SET
+        status = step.status,
+        reason = step.reason,
+        gateway = :gateway,
+        gateway_reference = COALESCE(step.reference, gateway_reference),
+        accepted_at = CASE WHEN step.reference IS NULL THEN accepted_at
+                           ELSE COALESCE(accepted_at, CAST(:now AS timestamptz)) END,
+        finished_at = CASE WHEN step.finished THEN CAST(:now AS timestamptz) END,
+        lease_until = step.look_at
+    FROM step WHERE messages.id = step.id
+    RETURNING messages.id, account_id, call_id, purpose
+""")
+
+
+async def insert_all(connection: AsyncConnection, messages: Sequence[Message], overdue_after: timedelta) -> set[UUID]:
+    """Keeps new messages, and has queued ones looked at when they are overdue; the ids of those kept.
+
+    One whose call already has another of its purpose changes nothing.
+    """
+    # Always in the same order, so that two who keep messages of the same calls never wait for each other.
+    ordered = sorted(messages, key=lambda message: (str(message.call_id), message.purpose.value))
+    rows = [_row(message, overdue_after) for message in ordered]
+    kept = await connection.execute(_INSERT, {"messages": msgspec.json.encode(rows).decode()})
+    return set(kept.scalars())
+
+
+async def claim_all(connection: AsyncConnection, message_ids: Sequence[UUID], lease_until: datetime) -> list[Claimed]:
+    """Takes those of these messages that are queued or in doubt for one worker until `lease_until`."""
+    return [
+        Claimed(
+            outgoing=Outgoing(row.id, PhoneNumber(row.recipient), PhoneNumber(row.sender), row.text),
+            attempt=row.attempt,
+            in_doubt=row.status_before == Status.UNKNOWN.value,
+            decided_at=row.decided_at,
+            off=tuple(row.off),
+        )
+        for row in await connection.execute(_CLAIM, {"ids": list(message_ids), "lease_until": lease_until})
+    ]
+
+
+async def move_all(
+    connection: AsyncConnection, steps: Sequence[Step], gateway: str, now: datetime, *, expected: Collection[Status]
+) -> list[Moved]:
+    """Moves those of these messages, each named once, that are in an `expected` state and at their step's attempt."""
+    rows = [
         {
-            "id": message.id,
-            "account_id": message.account_id,
-            "call_id": message.call_id,
-            "number": message.number,
-            "purpose": message.purpose.value,
-            "recipient": message.recipient,
-            "sender": message.sender,
-            "channel": message.channel.value,
-            "category": message.category.value,
-            "text": message.text,
-            "status": message.status.value,
-            "reason": message.reason,
-            "certificate": msgspec.json.encode(message.certificate).decode(),
-            "needs": [module.value for module in message.needs],
-            "decided_at": message.decided_at,
-            "look_at": look_at,
-        },
-    )
-    return row.first() is not None
-
-
-async def claim(connection: AsyncConnection, message_id: UUID, lease_until: datetime) -> Claimed | None:
-    """Takes a queued or doubtful message for one worker until `lease_until`; None when it is in another state."""
-    result = await connection.execute(
-        text("""
-            WITH before AS (
-                SELECT id, status FROM messages WHERE id = :id AND status IN ('queued', 'unknown') FOR UPDATE
-            )
-            UPDATE messages SET status = 'sending', attempt = attempt + 1, lease_until = :lease_until
-            FROM before WHERE messages.id = before.id
-            RETURNING recipient, sender, text, attempt, before.status AS status_before, decided_at,
-                ARRAY(SELECT DISTINCT switch.key FROM accounts a
-                      JOIN accounts up ON up.id = ANY(a.path), jsonb_each(up.modules) switch
-                      WHERE a.id = messages.account_id AND switch.value = 'false'
-                        AND switch.key = ANY(messages.needs) ORDER BY 1) AS off
-        """),
-        {"id": message_id, "lease_until": lease_until},
-    )
-    row = result.first()
-    if row is None:
-        return None
-    return Claimed(
-        outgoing=Outgoing(message_id, PhoneNumber(row.recipient), PhoneNumber(row.sender), row.text),
-        attempt=row.attempt,
-        in_doubt=row.status_before == Status.UNKNOWN.value,
-        decided_at=row.decided_at,
-        off=tuple(row.off),
-    )
-
-
-async def move(
-    connection: AsyncConnection,
-    message_id: UUID,
-    move: Move,
-    gateway: str,
-    now: datetime,
-    *,
-    expected: Collection[Status],
-    attempt: int | None = None,
-) -> Message | None:
-    """The message, moved; None when it is in no `expected` state, or not at `attempt` where one is given."""
-    result = await connection.execute(
-        text(f"""
-            UPDATE messages SET
-                status = :status,
-                reason = :reason,
-                gateway = :gateway,
-                gateway_reference = COALESCE(:reference, gateway_reference),
-                accepted_at = CASE WHEN CAST(:reference AS text) IS NULL THEN accepted_at
-                                   ELSE COALESCE(accepted_at, :now) END,
-                finished_at = CASE WHEN :finished THEN CAST(:now AS timestamptz) END,
-                lease_until = CAST(:now AS timestamptz) + CAST(:look_after AS interval)
-            WHERE id = :id AND status = ANY(:expected) AND attempt = COALESCE(CAST(:attempt AS integer), attempt)
-            RETURNING {_COLUMNS}
-        """),  # noqa: S608 - our own column names
+            "id": step.message_id,
+            "attempt": step.attempt,
+            "status": step.move.status,
+            "reason": step.move.reason,
+            "reference": step.move.reference,
+            "finished": step.move.status in (Status.DELIVERED, Status.FAILED),
+            "look_at": step.move.look_after and now + step.move.look_after,
+        }
+        for step in steps
+    ]
+    moved = await connection.execute(
+        _MOVE,
         {
-            "id": message_id,
-            "status": move.status.value,
-            "reason": move.reason,
+            "steps": msgspec.json.encode(rows).decode(),
             "gateway": gateway,
-            "reference": move.reference,
             "now": now,
-            "finished": move.status in (Status.DELIVERED, Status.FAILED),
-            "look_after": move.look_after,
             "expected": [status.value for status in expected],
-            "attempt": attempt,
         },
     )
-    row = result.first()
-    return _message(row) if row else None
+    return [Moved(row.id, row.account_id, row.call_id, Purpose(row.purpose)) for row in moved]
 
 
 async def take_overdue(connection: AsyncConnection, now: datetime, pause: timedelta, limit: int) -> list[Overdue]:
@@ -183,6 +203,14 @@ async def find(connection: AsyncConnection, message_id: UUID) -> Message | None:
     )
     row = result.first()
     return _message(row) if row else None
+
+
+async def existing(connection: AsyncConnection, message_ids: Collection[UUID]) -> set[UUID]:
+    """Those of these messages that there are."""
+    if not message_ids:
+        return set()
+    found = await connection.execute(text("SELECT id FROM messages WHERE id = ANY(:ids)"), {"ids": list(message_ids)})
+    return set(found.scalars())
 
 
 async def find_all(connection: AsyncConnection, message_ids: Collection[UUID]) -> dict[UUID, Message]:
@@ -243,6 +271,27 @@ async def page(connection: AsyncConnection, wanted: Wanted, before: MessagePlace
         },
     )
     return [_message(row) for row in result]
+
+
+def _row(message: Message, overdue_after: timedelta) -> dict[str, object]:
+    return {
+        "id": message.id,
+        "account_id": message.account_id,
+        "call_id": message.call_id,
+        "number": message.number,
+        "purpose": message.purpose,
+        "recipient": message.recipient,
+        "sender": message.sender,
+        "channel": message.channel,
+        "category": message.category,
+        "text": message.text,
+        "status": message.status,
+        "reason": message.reason,
+        "certificate": message.certificate,
+        "needs": message.needs,
+        "decided_at": message.decided_at,
+        "look_at": message.decided_at + overdue_after if message.status is Status.QUEUED else None,
+    }
 
 
 def _message(row: Row[Any]) -> Message:

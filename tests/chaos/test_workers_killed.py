@@ -18,7 +18,18 @@ from tests.chaos.processes import STRIKING, Hand, vacuous
 from tests.chaos.proof import FaultMissed, Proof, landed
 from tests.chaos.provider import Provider, bad_days, each_message_once, provider
 from tests.chaos.size import JOB_SEEDS, SEED, seeds
-from tests.chaos.workers import DEADLY, QUICK, Life, Nursery, Point, ended_call, ended_calls, settled, work
+from tests.chaos.workers import (
+    DEADLY,
+    QUICK,
+    Life,
+    Nursery,
+    Point,
+    ended_call,
+    ended_calls,
+    queued_together,
+    settled,
+    work,
+)
 from tests.shop import open_shop
 
 LONGEST_WORK = 0.15
@@ -27,6 +38,16 @@ _TOGETHER = 3
 """Calls of one job."""
 _PASSINGS = {Point.BEFORE_COMMIT: 3, Point.AFTER_COMMIT: 3}
 """How often a job of calls and their messages surely pass a point: the decision, the claim, the outcome."""
+_MANY = 12
+"""Messages of one job: some are sent when others were answered."""
+_AMONG_MANY = {
+    Point.BEFORE_COMMIT: 2,
+    Point.AFTER_COMMIT: 2,
+    Point.BEFORE_SEND: _MANY,
+    Point.WHILE_SENDING: _MANY,
+    Point.AFTER_ACCEPT: _MANY,
+}
+"""How often such a job surely passes a point: the claim, the outcomes; each message."""
 
 
 async def test_workers_killed_anywhere_lose_and_double_nothing(
@@ -55,6 +76,37 @@ async def _killed(
             calls += await ended_calls(database, shop, range(number * _TOGETHER, (number + 1) * _TOGETHER))
             deaths[point] += await nursery.live_and_die(life, chance.uniform(0.0, LONGEST_WORK), hand)
         print("workers killed:", {point.value: many for point, many in deaths.items()})
+        landed(*(Proof(f"a worker killed {point.value}", deaths[point], "deaths") for point in DEADLY))
+        await _worked_off(database, url, gateway, len(calls))
+        await each_message_once(database, gateway, calls)
+        print(f"submissions {gateway.submitted()}, look-ups {gateway.look_ups()}, messages {len(calls)}")
+
+
+async def test_workers_killed_while_they_send_many_at_a_time_lose_and_double_nothing(
+    database: AsyncEngine, database_url: str, tmp_path: Path
+) -> None:
+    await _killed_among_many(database, database_url, tmp_path, seeds(len(DEADLY)))
+
+
+async def test_workers_that_send_many_at_a_time_and_live_prove_nothing(
+    database: AsyncEngine, database_url: str, tmp_path: Path
+) -> None:
+    await vacuous(lambda hand: _killed_among_many(database, database_url, tmp_path, [1] * len(DEADLY), hand))
+
+
+async def _killed_among_many(
+    database: AsyncEngine, url: str, folder: Path, from_seeds: Sequence[int], hand: Hand = STRIKING
+) -> None:
+    """A worker for each seed, and messages that it is to send at once; each point in turn."""
+    shop, nursery = await open_shop(database), Nursery()
+    calls, deaths = [], Counter[Point]()
+    async with provider(database, folder, bad_days(random.Random(SEED), share=0.0)) as gateway:
+        for number, seed in enumerate(from_seeds):
+            chance = random.Random(seed)
+            point = DEADLY[number % len(DEADLY)]
+            life = Life(url, gateway.url, gateway.receipts, QUICK, point, chance.randint(1, _AMONG_MANY.get(point, 1)))
+            calls += await queued_together(database, shop, range(number * _MANY, (number + 1) * _MANY))
+            deaths[point] += await nursery.live_and_die(life, chance.uniform(0.0, LONGEST_WORK), hand)
         landed(*(Proof(f"a worker killed {point.value}", deaths[point], "deaths") for point in DEADLY))
         await _worked_off(database, url, gateway, len(calls))
         await each_message_once(database, gateway, calls)

@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -33,6 +33,7 @@ from engine.messages.gateways.gateway import Answer, Finding, Outgoing
 from engine.messages.gateways.sandbox import SandboxGateway
 from engine.messages.outbox import LOOK_UP_MESSAGE, MESSAGE_FAILED, SEND_MESSAGE, Outbox
 from engine.messages.outcome import Pace
+from engine.messages.search import messages
 from engine.numbers.model import ServiceNumber
 from tests.answered_call import answered_call
 from tests.chaos.processes import STRIKING, Hand
@@ -134,26 +135,30 @@ async def work(life: Life, begun: Callable[[], None] = lambda: None) -> None:
         adapter = SandboxGateway(session, life.gateway, KEY, life.receipts, _GATEWAY_TIMEOUT)
         outbox = Outbox(database, _MortalGateway(adapter, fate), clock, life.pace)
 
-        def job(function: Callable[[bytes], Awaitable[None]], *, many: bool = False) -> Job:
+        def of_ids(function: Callable[[Sequence[UUID]], Awaitable[None]]) -> Job:
             async def do(payload: bytes) -> None:
                 begun()
-                await function(payload)
+                await function(ids_of(payload))
                 fate.pass_by(Point.AFTER_JOB)
 
-            return Job(do, many=many, crashes=_ANY_NUMBER_OF_DEATHS)
+            return Job(do, many=True, crashes=_ANY_NUMBER_OF_DEATHS)
 
         def of_id(function: Callable[[UUID], Awaitable[None]]) -> Job:
-            return job(lambda payload: function(UUID(payload.decode())))
+            async def each(ids: Sequence[UUID]) -> None:
+                for one in ids:
+                    await function(one)
 
-        async def decide(payload: bytes) -> None:
-            await calls_ended(database, ids_of(payload), clock.now())
+            return of_ids(each)
+
+        async def decide(call_ids: Sequence[UUID]) -> None:
+            await calls_ended(database, call_ids, clock.now())
 
         async def free(message_id: UUID) -> None:
             await message_failed(database, message_id)
 
         table = {
-            CALL_ENDED: job(decide, many=True),
-            SEND_MESSAGE: of_id(outbox.send),
+            CALL_ENDED: of_ids(decide),
+            SEND_MESSAGE: of_ids(outbox.send_all),
             LOOK_UP_MESSAGE: of_id(outbox.look_up),
             MESSAGE_FAILED: of_id(free),
         }
@@ -188,9 +193,9 @@ async def settled(database: AsyncEngine, calls: int) -> None:
     seen, since = None, time.monotonic()
     while time.monotonic() - since < _NO_NEWS:
         async with transaction(database) as connection:
-            messages = await connection.execute(text("SELECT status, count(*) FROM messages GROUP BY 1 ORDER BY 1"))
+            kept = await connection.execute(text("SELECT status, count(*) FROM messages GROUP BY 1 ORDER BY 1"))
             jobs = await connection.execute(text("SELECT status::text, count(*) FROM pgqueuer GROUP BY 1 ORDER BY 1"))
-            now = ([(state, many) for state, many in messages], [(state, many) for state, many in jobs])
+            now = ([(state, many) for state, many in kept], [(state, many) for state, many in jobs])
         ended = sum(many for state, many in now[0] if state in ("delivered", "failed", "held"))
         if ended == sum(many for _, many in now[0]) == calls and not now[1]:
             return
@@ -212,6 +217,17 @@ async def ended_calls(database: AsyncEngine, shop: ServiceNumber, numbers: Itera
 async def ended_call(database: AsyncEngine, shop: ServiceNumber, number: int) -> CallRecord:
     """As `ended_calls`, one."""
     return (await ended_calls(database, shop, [number]))[0]
+
+
+async def queued_together(database: AsyncEngine, shop: ServiceNumber, numbers: Sequence[int]) -> list[CallRecord]:
+    """Calls of these callers whose messages are decided and kept, and one job that sends them all."""
+    calls = await ended_calls(database, shop, numbers)
+    await calls_ended(database, [call.call_id for call in calls], SystemClock().now())
+    ids = [one.id for call in calls for one in await messages(database, call_id=call.call_id)]
+    async with transaction(database) as connection:
+        await connection.execute(text("DELETE FROM pgqueuer"))
+        await enqueue_each(connection, SEND_MESSAGE, ids)
+    return calls
 
 
 class Nursery:

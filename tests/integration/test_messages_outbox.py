@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from uuid import UUID
 
-import aiohttp
 import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -22,92 +17,42 @@ from structlog.testing import capture_logs
 from engine.accounts import tree
 from engine.accounts.model import LOCAL_OPERATOR, OPERATOR_ID, AccountKind, Module
 from engine.accounts.modules import switch
-from engine.api.app import make_api, serving
-from engine.api.receipts import receipts_router
 from engine.callbacks.call_ended import call_ended, calls_ended, message_failed
 from engine.cdr.drain import CALL_ENDED
 from engine.cdr.model import CallRecord
 from engine.foundation.clock import SystemClock
 from engine.foundation.database import transaction
-from engine.foundation.errors import TryLater
 from engine.foundation.phone_number import PhoneNumber
 from engine.jobs.queue import enqueue_each, ids_of
 from engine.jobs.worker import Job, Worker
-from engine.messages.gateways.gateway import Answer, Finding, NeverSeen, Outgoing
-from engine.messages.gateways.sandbox import SANDBOX_RECEIPTS, SandboxGateway
-from engine.messages.model import Message, Purpose, Status
-from engine.messages.outbox import LOOK_UP_MESSAGE, MESSAGE_FAILED, SEND_MESSAGE, Outbox
+from engine.messages.gateways.gateway import NeverSeen, Outgoing
+from engine.messages.model import Purpose, Status
+from engine.messages.outbox import LOOK_UP_MESSAGE, MESSAGE_FAILED, SEND_MESSAGE
 from engine.messages.outcome import DEFAULT_PACE
 from engine.messages.search import message
 from engine.messages.search import messages as all_messages
 from engine.numbers import inventory
 from engine.numbers.inventory import NumberChange
-from engine.numbers.model import ServiceNumber
 from engine.numbers.treatment import Treatment
-from engine.sandbox.gateway import GatewaySetup, gateway
-from engine.sandbox.gateway_faults import Fault, Faults
+from engine.sandbox.gateway_faults import Fault
 from tests.answered_call import CALLER, NUMBER, SENDER, TEXT, answered_call, asked_for
 from tests.eventually import eventually
-from tests.hand_clock import HandClock
-from tests.loopback import ANY_PORT
-from tests.shop import events_of, jobs_in_queue, keep_call, open_shop, window_of
-
-KEY = "test-key"
-SWITCHED_OFF = PhoneNumber("01011110000")
-
-
-@dataclass
-class System:
-    """An outbox, the gateway it sends to, and the shop whose calls bring messages."""
-
-    database: AsyncEngine
-    outbox: Outbox
-    clock: HandClock
-    faults: Faults
-    folder: Path
-    shop: ServiceNumber
-    gateway: SandboxGateway
-
-    async def queued(self, caller: PhoneNumber = CALLER) -> Message:
-        """A message that a call has just brought."""
-        call = await keep_call(self.database, answered_call(self.clock.now(), caller=caller), self.shop)
-        await call_ended(self.database, call.call_id, self.clock.now())
-        [kept] = await all_messages(self.database, call_id=call.call_id)
-        assert kept.status is Status.QUEUED
-        return kept
-
-    async def status(self, kept: Message) -> Status:
-        return (await message(self.database, kept.id)).status
-
-    def acceptances(self, kept: Message) -> int:
-        """How often the gateway has accepted the message, by its own journal."""
-        lines = (self.folder / "messages.jsonl").read_text().splitlines()
-        return sum(json.loads(line)["order"]["id"] == str(kept.id) for line in lines)
-
-
-@asynccontextmanager
-async def system(
-    database: AsyncEngine, folder: Path, *faults: Fault, timeout: float = 10.0, delivery_seconds: float = 60.0
-) -> AsyncIterator[System]:
-    plan = Faults(posts=deque(faults))
-    setup = GatewaySetup(key=KEY, folder=folder, delivery_seconds=delivery_seconds, faults=plan)
-    shop = await open_shop(database)
-    api = make_api([receipts_router(database, KEY, SystemClock())])
-    async with (
-        serving(api, ANY_PORT) as api_url,
-        gateway(ANY_PORT, setup) as url,
-        aiohttp.ClientSession() as session,
-    ):
-        adapter = SandboxGateway(session, url, KEY, api_url + SANDBOX_RECEIPTS, timeout)
-        clock = HandClock()
-        yield System(database, Outbox(database, adapter, clock), clock, plan, folder, shop, adapter)
-        plan.go_on.set()
+from tests.message_system import (
+    KEY,
+    SWITCHED_OFF,
+    System,
+    claimed_by_a_dying_worker,
+    system,
+    waiting_for_a_lock,
+    waiting_to_be_sent,
+)
+from tests.shop import events_of, jobs_in_queue, keep_call, window_of
 
 
 async def test_a_message_is_accepted_and_its_receipt_makes_it_delivered(database: AsyncEngine, tmp_path: Path) -> None:
     async with system(database, tmp_path, delivery_seconds=0.05) as s:
         kept = await s.queued()
-        await s.outbox.send(kept.id)
+        await s.send(kept)
 
         async def delivered() -> bool:
             return await s.status(kept) is Status.DELIVERED
@@ -127,8 +72,8 @@ async def test_a_message_is_accepted_and_its_receipt_makes_it_delivered(database
 async def test_a_message_is_sent_once_however_often_the_job_is_done(database: AsyncEngine, tmp_path: Path) -> None:
     async with system(database, tmp_path) as s:
         kept = await s.queued()
-        await asyncio.gather(*(s.outbox.send(kept.id) for _ in range(5)))
-        await s.outbox.send(kept.id)
+        await asyncio.gather(*(s.send(kept) for _ in range(5)))
+        await s.send(kept)
         done = await message(database, kept.id)
     assert (done.status, done.attempt, s.acceptances(kept)) == (Status.ACCEPTED, 1, 1)
 
@@ -138,17 +83,11 @@ async def test_workers_that_claim_at_the_same_instant_get_one_claim(database: As
         kept = await s.queued()
         async with transaction(database) as connection:
             await connection.execute(text("SELECT FROM messages FOR UPDATE"))
-            workers = [asyncio.ensure_future(s.outbox.send(kept.id)) for _ in range(3)]
-            await eventually(lambda: _waiting_for_a_lock(database, len(workers)))
+            workers = [asyncio.ensure_future(s.send(kept)) for _ in range(3)]
+            await eventually(lambda: waiting_for_a_lock(database, len(workers)))
         await asyncio.gather(*workers)
         done = await message(database, kept.id)
     assert (done.status, done.attempt, s.acceptances(kept)) == (Status.ACCEPTED, 1, 1)
-
-
-async def _waiting_for_a_lock(database: AsyncEngine, count: int) -> bool:
-    query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    async with transaction(database) as connection:  # one of its own: the view stands still within a transaction
-        return bool(await connection.scalar(text(query)) == count)
 
 
 @pytest.mark.parametrize("fault", [Fault.LATE, Fault.CUT_AFTER, Fault.BROKEN, Fault.GARBAGE])
@@ -157,12 +96,11 @@ async def test_a_message_taken_without_an_answer_is_looked_up_and_not_doubled(
 ) -> None:
     async with system(database, tmp_path, fault, timeout=0.3) as s:
         kept = await s.queued()
-        with pytest.raises(TryLater):
-            await s.outbox.send(kept.id)
+        await s.send(kept)
         assert s.faults.happened == [fault]
         assert await s.status(kept) is Status.UNKNOWN
         s.faults.posts.append(Fault.BROKEN)  # a second submission would show
-        await s.outbox.send(kept.id)
+        await s.send(kept)
         done = await message(database, kept.id)
     assert (done.status, done.attempt, s.acceptances(kept)) == (Status.ACCEPTED, 2, 1)
     assert s.faults.happened == [fault]
@@ -173,10 +111,9 @@ async def test_a_message_lost_before_it_was_taken_is_sent_again_after_asking(
 ) -> None:
     async with system(database, tmp_path, Fault.CUT_BEFORE) as s:
         kept = await s.queued()
-        with pytest.raises(TryLater):
-            await s.outbox.send(kept.id)
+        await s.send(kept)
         assert (await s.status(kept), s.acceptances(kept)) == (Status.UNKNOWN, 0)
-        await s.outbox.send(kept.id)
+        await s.send(kept)
     assert (await s.status(kept), s.acceptances(kept)) == (Status.ACCEPTED, 1)
 
 
@@ -191,16 +128,15 @@ async def test_what_waits_is_held_when_its_function_is_switched_off_and_stays_so
 ) -> None:
     async with system(database, tmp_path, Fault.BUSY) as s:
         kept = await s.queued()
-        with pytest.raises(TryLater):
-            await s.outbox.send(kept.id)
+        await s.send(kept)
         await _switched(s, False, Module.CALLBACK, Module.RECORDING)
-        await s.outbox.send(kept.id)
+        await s.send(kept)
         held = await message(database, kept.id)
         reason = "callback was switched off for the account before it was sent"
         assert (held.status, held.reason, held.finished_at) == (Status.HELD, reason, None)
         assert (await jobs_in_queue(database)).count(MESSAGE_FAILED) == 1, "its repeat window is free again"
         await _switched(s, True, Module.CALLBACK)
-        await s.outbox.send(kept.id)
+        await s.send(kept)
         await s.outbox.look_after()
     assert (await s.status(kept), s.acceptances(kept)) == (Status.HELD, 0)
     async with transaction(database) as connection:
@@ -214,11 +150,10 @@ async def test_what_the_gateway_may_have_is_asked_after_before_it_is_held(
     async with system(database, tmp_path, Fault.CUT_AFTER, Fault.CUT_BEFORE) as s:
         taken, lost = await s.queued(), await s.queued(PhoneNumber("01055556666"))
         for kept in (taken, lost):
-            with pytest.raises(TryLater):
-                await s.outbox.send(kept.id)
+            await s.send(kept)
         await _switched(s, False, Module.CALLBACK)
         for kept in (taken, lost):
-            await s.outbox.send(kept.id)
+            await s.send(kept)
         assert (await s.status(taken), s.acceptances(taken)) == (Status.ACCEPTED, 1)
         assert (await s.status(lost), s.acceptances(lost)) == (Status.HELD, 0)
 
@@ -233,7 +168,7 @@ async def test_a_store_message_waits_on_its_own_function_too(database: AsyncEngi
         assert (plain.needs, stores.needs) == ((Module.CALLBACK,), (Module.CALLBACK, Module.STORE_MESSAGE))
         await _switched(s, False, Module.STORE_MESSAGE)
         for kept in (plain, stores):
-            await s.outbox.send(kept.id)
+            await s.send(kept)
         assert (await s.status(plain), await s.status(stores)) == (Status.ACCEPTED, Status.HELD)
 
 
@@ -260,12 +195,11 @@ async def test_after_a_call_nothing_is_queued_that_needs_a_function_that_is_off(
 async def test_a_busy_gateway_is_tried_again(database: AsyncEngine, tmp_path: Path) -> None:
     async with system(database, tmp_path, Fault.BUSY) as s:
         kept = await s.queued()
-        with pytest.raises(TryLater, match="busy") as told:
-            await s.outbox.send(kept.id)
-        assert told.value.after == 2.0
+        await s.send(kept)
+        assert await waiting_to_be_sent(database) == [({kept.id}, DEFAULT_PACE.first_pause)]
         waiting = await message(database, kept.id)
         assert (waiting.status, waiting.reason) == (Status.QUEUED, "the gateway is busy")
-        await s.outbox.send(kept.id)
+        await s.send(kept)
     done = await message(database, kept.id)
     assert (done.status, done.reason, s.acceptances(kept)) == (Status.ACCEPTED, "", 1)
 
@@ -277,13 +211,14 @@ async def test_a_gateway_that_never_takes_it_is_given_up_and_frees_the_window(
     async with system(database, tmp_path, *[Fault.BUSY] * attempts) as s:
         kept = await s.queued()
         for _ in range(attempts - 1):
-            with pytest.raises(TryLater):
-                await s.outbox.send(kept.id)
-        await s.outbox.send(kept.id)
+            await s.send(kept)
+        await s.send(kept)
     done = await message(database, kept.id)
     assert (done.status, done.reason) == (Status.FAILED, "the gateway is busy; given up after 10 attempts")
     assert len(s.faults.happened) == attempts
-    assert await jobs_in_queue(database) == [SEND_MESSAGE, MESSAGE_FAILED]
+    pauses = [DEFAULT_PACE.pause(attempt) for attempt in range(1, attempts)]
+    assert await waiting_to_be_sent(database) == [({kept.id}, pause) for pause in pauses]
+    assert (await jobs_in_queue(database)).count(MESSAGE_FAILED) == 1
 
 
 @pytest.mark.parametrize("first_fault", [Fault.BUSY, Fault.CUT_BEFORE])
@@ -292,10 +227,9 @@ async def test_a_message_that_was_held_up_too_long_is_not_sent_and_frees_the_win
 ) -> None:
     async with system(database, tmp_path, first_fault) as s:
         kept = await s.queued()
-        with pytest.raises(TryLater):
-            await s.outbox.send(kept.id)
+        await s.send(kept)
         s.clock.advance(DEFAULT_PACE.send_within + timedelta(seconds=1))
-        await s.outbox.send(kept.id)
+        await s.send(kept)
         assert (await s.status(kept), s.acceptances(kept)) == (Status.FAILED, 0)
     assert MESSAGE_FAILED in await jobs_in_queue(database)
 
@@ -305,10 +239,9 @@ async def test_a_message_that_the_gateway_has_is_not_given_up_however_late_it_is
 ) -> None:
     async with system(database, tmp_path, Fault.CUT_AFTER) as s:
         kept = await s.queued()
-        with pytest.raises(TryLater):
-            await s.outbox.send(kept.id)
+        await s.send(kept)
         s.clock.advance(DEFAULT_PACE.send_within + timedelta(seconds=1))
-        await s.outbox.send(kept.id)
+        await s.send(kept)
         assert (await s.status(kept), s.acceptances(kept)) == (Status.ACCEPTED, 1)
 
 
@@ -317,7 +250,7 @@ async def test_a_refused_message_has_failed_with_the_gateways_code(database: Asy
         kept = await s.queued()
         async with transaction(database) as connection:
             await connection.execute(text("UPDATE messages SET sender = '0212'"))
-        await s.outbox.send(kept.id)
+        await s.send(kept)
     done = await message(database, kept.id)
     assert (done.status, done.reason) == (Status.FAILED, "the gateway refused it: sender-not-registered")
     assert await jobs_in_queue(database) == [SEND_MESSAGE, MESSAGE_FAILED]
@@ -330,36 +263,19 @@ async def test_a_worker_killed_before_or_after_sending_leaves_a_message_that_is_
     async with system(database, tmp_path) as s:
         before, after = await s.queued(), await s.queued(PhoneNumber("01055556666"))
         for kept in (before, after):
-            await _claimed_by_a_dying_worker(s, kept)
+            await claimed_by_a_dying_worker(s, kept)
         await s.gateway.submit(Outgoing(after.id, PhoneNumber("01055556666"), s.shop.sender or CALLER, after.text))
         await s.outbox.look_after()
         assert await s.status(after) is Status.SENDING
-        await s.outbox.send(after.id)
+        await s.send(after)
         assert await s.status(after) is Status.SENDING
         s.clock.advance(DEFAULT_PACE.lease + timedelta(seconds=1))
         await s.outbox.look_after()
         assert await s.status(before) is Status.UNKNOWN
         for kept in (before, after):
-            await s.outbox.send(kept.id)
+            await s.send(kept)
             assert await s.status(kept) is Status.ACCEPTED
             assert s.acceptances(kept) == 1
-
-
-async def _claimed_by_a_dying_worker(s: System, kept: Message) -> None:
-    """What is left of a worker that was killed between its claim and the gateway's answer."""
-
-    class Dying:
-        name = "sandbox"
-
-        async def submit(self, message: Outgoing) -> Answer:
-            raise asyncio.CancelledError
-
-        async def look_up(self, message_id: UUID) -> Finding:
-            raise asyncio.CancelledError
-
-    with pytest.raises(asyncio.CancelledError):
-        await Outbox(s.database, Dying(), s.clock).send(kept.id)
-    assert await s.status(kept) is Status.SENDING
 
 
 async def test_a_worker_that_comes_back_after_its_claim_ran_out_writes_nothing(
@@ -367,11 +283,11 @@ async def test_a_worker_that_comes_back_after_its_claim_ran_out_writes_nothing(
 ) -> None:
     async with system(database, tmp_path, Fault.LATE, timeout=30.0) as s:
         kept = await s.queued()
-        stale = asyncio.ensure_future(s.outbox.send(kept.id))
+        stale = asyncio.ensure_future(s.send(kept))
         await eventually(lambda: s.faults.happened == [Fault.LATE])
         s.clock.advance(DEFAULT_PACE.lease + timedelta(seconds=1))
         await s.outbox.look_after()
-        await s.outbox.send(kept.id)
+        await s.send(kept)
         current = await message(database, kept.id)
         assert (current.status, current.attempt) == (Status.ACCEPTED, 2)
         s.faults.go_on.set()  # the stale worker's connection is cut: unknown, it would say
@@ -385,11 +301,11 @@ async def test_a_worker_with_an_older_claim_writes_nothing_while_a_newer_one_is_
 ) -> None:
     async with system(database, tmp_path, Fault.LATE, timeout=30.0) as s:
         kept = await s.queued()
-        stale = asyncio.ensure_future(s.outbox.send(kept.id))
+        stale = asyncio.ensure_future(s.send(kept))
         await eventually(lambda: s.faults.happened == [Fault.LATE])
         s.clock.advance(DEFAULT_PACE.lease + timedelta(seconds=1))
         await s.outbox.look_after()
-        await _claimed_by_a_dying_worker(s, kept)
+        await claimed_by_a_dying_worker(s, kept)
         current = await message(database, kept.id)
         assert (current.status, current.attempt) == (Status.SENDING, 2)
         s.faults.go_on.set()
@@ -402,7 +318,7 @@ async def test_a_missing_receipt_is_asked_for(database: AsyncEngine, tmp_path: P
         s.faults.receipt_copies = 0
         kept, lost = await s.queued(), await s.queued(SWITCHED_OFF)
         for one in (kept, lost):
-            await s.outbox.send(one.id)
+            await s.send(one)
         await s.outbox.look_after()
         assert LOOK_UP_MESSAGE not in await jobs_in_queue(database)
         s.clock.advance(DEFAULT_PACE.receipt_after + timedelta(seconds=1))
@@ -420,7 +336,7 @@ async def test_an_accepted_message_without_a_result_is_asked_for_ever_more_rarel
 ) -> None:
     async with system(database, tmp_path, delivery_seconds=1e9) as s:
         kept = await s.queued()
-        await s.outbox.send(kept.id)
+        await s.send(kept)
         asked = []
         for minute in range(60):
             s.clock.advance(timedelta(minutes=1))
@@ -453,7 +369,7 @@ async def test_a_lost_job_is_put_in_anew_once(database: AsyncEngine, tmp_path: P
 
 async def test_an_unknown_message_job_does_nothing(database: AsyncEngine, tmp_path: Path) -> None:
     async with system(database, tmp_path) as s:
-        await s.outbox.send(s.shop.account_id)
+        await s.outbox.send_all([s.shop.account_id])
         await s.outbox.look_up(s.shop.account_id)
         assert await s.gateway.look_up(s.shop.account_id) == NeverSeen()
 
@@ -505,10 +421,11 @@ async def _working(url: str, s: System) -> AsyncIterator[None]:
         await calls_ended(s.database, ids_of(payload), SystemClock().now())
 
     async def send(payload: bytes) -> None:
-        await s.outbox.send(UUID(payload.decode()))
+        await s.outbox.send_all(ids_of(payload))
 
     async def free(payload: bytes) -> None:
-        await message_failed(s.database, UUID(payload.decode()))
+        for message_id in ids_of(payload):
+            await message_failed(s.database, message_id)
 
     worker = Worker(url, {CALL_ENDED: Job(decide, many=True), SEND_MESSAGE: Job(send), MESSAGE_FAILED: Job(free)})
     running = asyncio.ensure_future(worker.run())

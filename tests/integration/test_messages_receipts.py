@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import aiohttp
+import msgspec
 import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -20,11 +22,13 @@ from engine.foundation.clock import SystemClock
 from engine.foundation.database import open_database, transaction
 from engine.messages.gateways.sandbox import SANDBOX_RECEIPTS
 from engine.messages.model import Message, Status
-from engine.messages.outbox import MESSAGE_FAILED
+from engine.messages.outbox import MESSAGE_FAILED, keep_messages
 from engine.messages.search import message, messages
 from engine.sandbox.gateway_receipts import signed_headers
 from tests.answered_call import answered_call
+from tests.eventually import eventually
 from tests.loopback import ANY_PORT
+from tests.message_system import waiting_for_a_lock
 from tests.shop import jobs_in_queue, keep_call, open_shop
 
 KEY = "test-key"
@@ -136,3 +140,65 @@ async def test_without_a_database_the_gateway_is_told_to_come_again(tmp_path: ob
     await nowhere.dispose()
     assert status == 503
     assert "database" in told
+
+
+async def accepted_messages(database: AsyncEngine, count: int) -> list[Message]:
+    """Messages of calls to one shop."""
+    kept = await sent_message(database)
+    more = [msgspec.structs.replace(kept, id=uuid4(), call_id=uuid4(), status=Status.QUEUED) for _ in range(count - 1)]
+    async with transaction(database) as connection:
+        await keep_messages(connection, more)
+        await connection.execute(text("UPDATE messages SET status = 'accepted', attempt = 1"))
+    return [kept, *more]
+
+
+async def test_receipts_that_come_together_are_each_answered_for_themselves(database: AsyncEngine) -> None:
+    kept = await accepted_messages(database, 8)
+    async with receiving(database) as sender:
+        answers = await asyncio.gather(
+            *(sender.send(one.id) for one in kept),
+            *(sender.send(one.id) for one in kept[:3]),
+            sender.send(uuid4()),
+            sender.send(kept[0].id, key="guessed"),
+        )
+    assert [status for status, _ in answers] == [204] * 11 + [404, 401]
+    for one in await messages(database):
+        assert one.status is Status.DELIVERED
+    async with transaction(database) as connection:
+        assert await connection.scalar(text("SELECT count(*) FROM events WHERE kind = 'message.delivered'")) == 8
+
+
+async def test_a_receipt_is_answered_when_it_is_written_and_not_before(database: AsyncEngine) -> None:
+    one, other = await accepted_messages(database, 2)
+    async with receiving(database) as sender:
+        async with transaction(database) as connection:
+            await connection.execute(text("SELECT FROM messages WHERE id = :id FOR UPDATE"), {"id": one.id})
+            sending = [asyncio.ensure_future(sender.send(each.id)) for each in (one, other)]
+            await eventually(lambda: waiting_for_a_lock(database, 1))
+            assert not any(each.done() for each in sending)
+        assert [status for status, _ in await asyncio.gather(*sending)] == [204, 204]
+
+
+async def test_a_receipt_that_cannot_be_written_spoils_no_other(database: AsyncEngine) -> None:
+    bad, *others = await accepted_messages(database, 6)
+    async with transaction(database) as connection:
+        rule = f"CHECK (id <> '{bad.id}' OR status <> 'delivered')"
+        await connection.execute(text(f"ALTER TABLE messages ADD CONSTRAINT not_so {rule}"))
+    async with receiving(database) as sender:
+        answers = await asyncio.gather(*(sender.send(one.id) for one in (bad, *others)))
+    assert [status for status, _ in answers] == [500] + [204] * 5
+    for one in others:
+        assert (await message(database, one.id)).status is Status.DELIVERED
+
+
+async def test_senders_that_do_not_wait_for_their_answers_spoil_no_other(database: AsyncEngine) -> None:
+    kept = await accepted_messages(database, 6)
+    async with receiving(database) as sender:
+        sending = [asyncio.ensure_future(sender.send(one.id)) for one in kept]
+        await asyncio.sleep(0.02)
+        for leaves in sending[:3]:
+            leaves.cancel()
+        answers = await asyncio.gather(*sending, return_exceptions=True)
+    assert answers[3:] == [(204, "")] * 3
+    for one in kept[3:]:
+        assert (await message(database, one.id)).status is Status.DELIVERED

@@ -132,7 +132,7 @@ async def held(database: AsyncEngine, call: CallRecord) -> Message:
             certificate=(Check(rule="repeat window", version="1", passed=False, evidence="2 days ago"),),
             decided_at=call.ended_at,
         )
-        await messages_store.insert(connection, message, None)
+        await messages_store.insert_all(connection, [message], timedelta(0))
     return message
 
 
