@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.accounts.book import account_named
 from engine.accounts.model import LOCAL_OPERATOR
-from engine.asterisk.sip_trace import SipMessage
+from engine.asterisk.sip_trace import SipMessage, parse_hep
 from engine.cdr import store as cdr_store
 from engine.cdr.model import CallRecord, Result
 from engine.foundation.database import transaction
@@ -23,6 +23,7 @@ from engine.messages import store as messages_store
 from engine.messages.model import Category, Channel, Check, Message, Purpose, Status
 from tests.call_records import CALLER, MORNING, NUMBER, TARGET, arrival, record
 from tests.command_line import Dari, refused
+from tests.hep import between, hep
 
 
 @pytest.fixture
@@ -48,21 +49,18 @@ def sip(call: CallRecord, tmp_path: Path) -> list[SipMessage]:
         (6.0, shop, dari, target_leg, "SIP/2.0 200 OK"),
         (0.3, carrier, dari, "another@192.0.2.1", "INVITE sip:0000@192.0.2.9 SIP/2.0"),
     ]
-    messages = [
-        SipMessage(
-            at=call.arrived_at + timedelta(seconds=after),
-            source=source,
-            destination=destination,
-            call_id=str(leg),
-            text=f"{text}\r\nCall-ID: {leg}\r\n\r\nv=0\r\n",
+    packets = [
+        hep(
+            f"{text}\r\nCall-ID: {leg}\r\n\r\nv=0\r\n",
+            call.arrived_at + timedelta(seconds=after),
+            **between(source, destination),
         )
         for after, source, destination, leg, text in said
     ]
     folder = tmp_path / "home/trace"
     folder.mkdir(parents=True)
-    lines = b"\n".join(msgspec.json.encode(message) for message in messages)
-    (folder / f"{call.arrived_at:%Y%m%dT%H}.jsonl").write_bytes(lines + b"\n")
-    return messages
+    (folder / f"{call.arrived_at:%Y%m%dT%H}.hep").write_bytes(b"".join(packets))
+    return [parse_hep(packet) for packet in packets]
 
 
 def test_calls_are_listed_newest_first_with_people_hidden(dari: Dari, call: CallRecord) -> None:
