@@ -10,15 +10,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import aiohttp
 import msgspec
 from yarl import URL
 
 from engine.asterisk.events import Bridge, Channel
+from engine.asterisk.http import Broken, Http, Unreachable
 from engine.asterisk.media import MEDIA_FORMAT, MediaLine, MediaSocket
-from engine.asterisk.newcomers import Newcomers, short_lived_words
 from engine.asterisk.operations import Operation
 from engine.foundation.errors import Conflict, GaveUp, Invalid, NotAllowed, NotFound, TryLater
 
@@ -99,13 +99,8 @@ class Ari:
         self.app_name = app
         self._url = url
         self._timeout = timeout
-        self._session = aiohttp.ClientSession(
-            headers={"Authorization": aiohttp.encode_basic_auth(user, password)},
-            timeout=aiohttp.ClientTimeout(total=timeout),
-            # Asterisk drops idle connections after 15 s unless told otherwise: we let go first.
-            connector=aiohttp.TCPConnector(limit=100, keepalive_timeout=10, socket_factory=short_lived_words),
-            trace_configs=[Newcomers().trace()],
-        )
+        self._http = Http(url, user, password)
+        self._sockets = aiohttp.ClientSession(headers={"Authorization": aiohttp.encode_basic_auth(user, password)})
 
     async def __aenter__(self) -> Self:
         return self
@@ -120,7 +115,8 @@ class Ari:
 
     async def close(self) -> None:
         """Closes the connections; a verb still waiting raises."""
-        await self._session.close()
+        self._http.close()
+        await self._sockets.close()
 
     # Asterisk and our application
 
@@ -326,7 +322,7 @@ class Ari:
         """The sound of a channel that `external_media` made. Raises TryLater when it is not to be had."""
         try:
             async with asyncio.timeout(self._timeout):
-                socket = await self._session.ws_connect(
+                socket = await self._sockets.ws_connect(
                     URL(f"{self._url}/media/{quote(connection, safe='')}", encoded=True),
                     protocols=("media",),
                     heartbeat=10.0,
@@ -443,32 +439,35 @@ class Ari:
         return msgspec.json.decode(answer, type=Channel).state == "Up"
 
     async def _send(self, operation: Operation, values: dict[str, Any], within: float) -> bytes:
-        url, query, body = _request(self._url, operation, values)
-        limit = aiohttp.ClientTimeout(total=within)
+        path, body = _request(operation, values)
         try:
-            async with self._session.request(operation.method, url, params=query, json=body, timeout=limit) as response:
-                answer = await response.read()
-        except aiohttp.ClientConnectorError as error:
-            raise TryLater(f"Asterisk cannot be reached at {self._url}: {error.strerror}; is it running?") from None
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            reason = f"no answer within {within:g} s" if isinstance(error, TimeoutError) else type(error).__name__
-            raise OutcomeUnknown(f"Asterisk: {operation.name}: {reason}; it may or may not have been done") from None
-        if response.status >= 400:
-            raise _error(operation, response.status, answer)
+            status, answer = await self._http.ask(operation.method, path, body, within)
+        except Unreachable as error:
+            raise TryLater(f"Asterisk cannot be reached at {self._url}: {error}; is it running?") from None
+        except Broken as error:
+            raise _unknown(operation, str(error)) from None
+        except TimeoutError:
+            raise _unknown(operation, f"no answer within {within:g} s") from None
+        if status >= 400:
+            raise _error(operation, status, answer)
         return answer
 
 
-def _request(
-    base: str, operation: Operation, values: dict[str, Any]
-) -> tuple[URL, dict[str, str] | None, dict[str, Any] | None]:
-    """Address, query, JSON body. Values go into the body if they can: no phone numbers in addresses."""
+def _request(operation: Operation, values: dict[str, Any]) -> tuple[str, bytes]:
+    """Path and query, and JSON body. Values go into the body if they can: no phone numbers in addresses."""
     place = {name: quote(value, safe="") for name, value in values.items() if name not in operation.parameters}
     given = {name: value for name, value in values.items() if name not in place and value is not None}
-    url = URL(f"{base}/ari{operation.path.format(**place)}", encoded=True)
+    path = f"/ari{operation.path.format_map(place)}"
+    if not given:
+        return path, b""
     if operation.method in ("GET", "DELETE"):
-        return url, given or None, None
+        return f"{path}?{urlencode(given)}", b""
     # The filter is the body itself; every other parameter is a field of it.
-    return url, None, given.get("filter", given) or None
+    return path, msgspec.json.encode(given.get("filter", given))
+
+
+def _unknown(operation: Operation, reason: str) -> OutcomeUnknown:
+    return OutcomeUnknown(f"Asterisk: {operation.name}: {reason}; it may or may not have been done")
 
 
 # All others are as if done once when they are done twice (seen on Asterisk 22.10.1). A leg that was called and has

@@ -20,7 +20,7 @@ import panoramisk
 import structlog
 
 from engine.asterisk.commands import ChannelGone, OutcomeUnknown
-from engine.asterisk.newcomers import say_nothing_more_once_closed
+from engine.asterisk.http import say_nothing_more_once_closed
 from engine.foundation.errors import DariError, Invalid, NotAllowed, NotFound, TryLater
 from engine.foundation.tasks import Tasks
 

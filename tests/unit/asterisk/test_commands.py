@@ -17,7 +17,7 @@ from engine.asterisk.commands import (
     PreconditionFailed,
     WrongState,
 )
-from engine.asterisk.newcomers import AT_ONCE
+from engine.asterisk.http import AT_ONCE
 from engine.foundation.errors import DariError, Invalid, NotAllowed, NotFound, TryLater
 from tests.eventually import eventually
 from tests.fake_ari import FakeAri
