@@ -8,6 +8,9 @@ from uuid import UUID
 from engine.cdr.model import CallRecord, OpenCall
 from engine.cdr.segment import Alive, Arrived, Came, Closed, Drained, Entry, Place
 
+IN_MEMORY = 1000
+"""Closed calls that are kept whole, so that they need not be read back while the database takes them."""
+
 
 class Pending:
     """Which calls are open, which are closed and not drained, and where the lines of the closed ones lie."""
@@ -15,7 +18,8 @@ class Pending:
     def __init__(self, open_calls: dict[UUID, OpenCall], closed: dict[UUID, Place]) -> None:
         self.open = open_calls
         self.closed: dict[UUID, CallRecord | Place] = {**closed}
-        """In the order in which they closed; the record itself until its line is on disk."""
+        """In the order in which they closed; where its line lies, or the record itself: of the first ones, and of those
+        that the disk does not have."""
 
     def matters(self, entry: Entry) -> bool:
         """Whether an entry that is not safely on disk still says something."""
@@ -38,7 +42,8 @@ class Pending:
                 place.segment.calls.add(call.arrival.call_id)
             case Closed(record) if record.call_id in self.closed:
                 place.segment.calls.add(record.call_id)
-                self.closed[record.call_id] = place
+                if len(self.closed) > IN_MEMORY:
+                    self.closed[record.call_id] = place
 
     def unplaced(self, entry: Entry) -> None:
         """The entry's line is not to be trusted any more."""

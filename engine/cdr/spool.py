@@ -57,6 +57,8 @@ class Spool:
         self._writer = Writer(folder, clock, self._disk, self._pending)
         self._writer.segments = left.segments
         self._writer.next_number = left.next_number
+        self._arrivals: dict[UUID, int] = {}
+        """Where those of open calls stand among all that was written."""
         self._something_closed = asyncio.Event()
         if left.closed:
             self._something_closed.set()
@@ -111,7 +113,7 @@ class Spool:
         """A call has come. On return the operating system has it: this process may die."""
         call = OpenCall(arrival=arrival, last_alive=arrival.arrived_at)
         self._pending.open[arrival.call_id] = call
-        self._writer.append(Arrived(call))
+        self._arrivals[arrival.call_id] = self._writer.append(Arrived(call))
 
     def alive(self, call_ids: Collection[UUID], at: datetime) -> None:
         """These calls live at `at`: should nobody see them end, they lasted until then at least."""
@@ -137,6 +139,7 @@ class Spool:
         if record.call_id in self._pending.closed:
             return
         self._pending.open.pop(record.call_id, None)
+        self._arrivals.pop(record.call_id, None)
         self._pending.closed[record.call_id] = record
         self._writer.append(Closed(record))
         self._something_closed.set()
@@ -147,6 +150,14 @@ class Spool:
         One sync serves all who wait; those who come while it runs share the next.
         """
         await self._writer.synced()
+
+    async def arrival_synced(self, call_id: UUID) -> None:
+        """As `synced`, for what was written up to the arrival of an open call: mostly a sync for others has done it."""
+        await self._writer.synced(self._arrivals.get(call_id))
+
+    def sync_soon(self) -> None:
+        """Begins a sync in a moment, so that whoever asks for it later need not wait."""
+        self._writer.sync_soon()
 
     async def next_batch(self, limit: int, gather: float = 0.0) -> list[CallRecord]:
         """Waits for closed calls and returns the oldest, `limit` at most; the same ones until drained.
@@ -208,6 +219,8 @@ class Spool:
 
     def _forget(self, call_ids: Sequence[UUID]) -> None:
         self._pending.forget(call_ids)
+        for call_id in call_ids:
+            self._arrivals.pop(call_id, None)
         for segment in self._writer.segments:
             segment.calls.difference_update(call_ids)
 

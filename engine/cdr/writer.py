@@ -18,6 +18,8 @@ SEGMENT_BYTES = 8_000_000
 """A file that has grown so large is followed by a new one."""
 SEGMENT_SECONDS = 600.0
 """So is one of this age, so that old files can go while calls are few."""
+_SOON = 0.005
+"""Seconds by which others may join a sync that nobody waits for yet."""
 HELD_LIMIT = 100_000
 """Entries kept in memory while the disk takes none (some 100 MB); further ones are lost and counted."""
 
@@ -47,25 +49,33 @@ class Writer:
         self._began = 0.0
         self._written = 0
         self._durable = 0
+        self._doubted = 0
+        """What was written up to here may since have been written again, behind it."""
         self._write_error = ""
         self._sync_error = ""
         self._tasks = Tasks("spool")
         self._sync: asyncio.Task[None] | None = None
+        self._soon: asyncio.TimerHandle | None = None
 
     @property
     def reason(self) -> str:
         """Why the disk is not well; empty when it is."""
         return self._write_error or self._sync_error
 
-    def append(self, entry: Entry) -> None:
-        """Gives the entry to the operating system, after all earlier ones; holds it when the disk refuses."""
+    def append(self, entry: Entry) -> int:
+        """Gives the entry to the operating system, after all earlier ones; holds it when the disk refuses.
+
+        Returns its place among all that are written, for `synced`.
+        """
         if len(self.held) >= HELD_LIMIT:
             self.held = deque(entry for entry in self.held if self._pending.matters(entry))
         if len(self.held) < HELD_LIMIT:
             self.held.append(entry)
         else:
             self._give_up(entry)
+        place = self._written + len(self.held)
         self.write_held()
+        return place
 
     def write_held(self) -> None:
         """Tries again to write what is held."""
@@ -78,21 +88,27 @@ class Writer:
         else:
             self._report(write="")
 
-    async def synced(self) -> None:
+    async def synced(self, place: int | None = None) -> None:
         """Returns when all that was written so far would survive a power cut, or the disk refuses (`reason`).
 
-        One sync serves all who wait; those who come while it runs share the next.
+        With `place`, when all up to that would. One sync serves all who wait; those who come while it runs share the
+        next.
         """
-        target = self._written
+        target = self._written if place is None or place <= self._doubted else min(place, self._written)
         while self._durable < target:
-            if self._sync is None:
-                self._sync = self._tasks.start("sync", self._sync_written())
-            await asyncio.shield(self._sync)
+            await asyncio.shield(self._syncing())
             if self.reason:
                 return
 
+    def sync_soon(self) -> None:
+        """Begins a sync in a moment, so that whoever asks for it later need not wait."""
+        if self._soon is None:
+            self._soon = asyncio.get_running_loop().call_later(_SOON, self._sync_now)
+
     async def close(self) -> None:
         """Syncs what was written and closes the files."""
+        if self._soon is not None:
+            self._soon.cancel()
         await self.synced()
         await self._tasks.close()
         for segment in self.segments:
@@ -148,6 +164,16 @@ class Writer:
                 last.close()
         return self.current
 
+    def _sync_now(self) -> None:
+        self._soon = None
+        if self._durable < self._written:
+            self._syncing()
+
+    def _syncing(self) -> asyncio.Task[None]:
+        if self._sync is None:
+            self._sync = self._tasks.start("sync", self._sync_written())
+        return self._sync
+
     async def _sync_written(self) -> None:
         """One sync of all that was written so far; when it fails, a second one, of a new file."""
         try:
@@ -178,6 +204,7 @@ class Writer:
         """After a failed sync nobody knows what the disk has: what was never synced goes into a new file."""
         if self.current is segment:
             self.current = None
+        self._doubted = self._written
         for entry in segment.unsynced:
             self._pending.unplaced(entry)
         self.held.extendleft(entry for entry in reversed(segment.unsynced) if self._pending.matters(entry))

@@ -21,12 +21,13 @@ import pytest
 from engine.cdr import writer
 from engine.cdr.dead_spool import open_calls
 from engine.cdr.left_behind import LeftBehind
-from engine.cdr.model import Progress
+from engine.cdr.model import CallRecord, Progress
 from engine.cdr.segment import Entry, Segment, decode
 from engine.cdr.spool import Spool
 from engine.foundation.clock import SystemClock
 from engine.foundation.errors import Conflict, Invalid
 from tests.call_records import MORNING, arrival, record
+from tests.eventually import eventually
 
 Opener = Callable[[], Spool]
 
@@ -267,6 +268,67 @@ async def test_many_waiters_share_few_syncs(start: Opener, monkeypatch: pytest.M
     await spool.synced()
     assert spool._writer._durable == spool._writer._written == 200
     assert syncs <= 3
+
+
+async def test_an_arrival_that_a_sync_for_others_has_covered_waits_for_none(
+    start: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = start()
+    covered, later = arrival(), arrival()
+    spool.arrived(covered)
+    await spool.synced()
+    spool.arrived(later)
+    syncs: list[Segment] = []
+    real = Segment.sync
+
+    def noted(segment: Segment) -> None:
+        syncs.append(segment)
+        real(segment)
+
+    monkeypatch.setattr(Segment, "sync", noted)
+    await spool.arrival_synced(covered.call_id)
+    assert not syncs
+    await spool.arrival_synced(later.call_id)
+    assert len(syncs) == 1
+
+
+async def test_an_arrival_in_a_file_that_is_not_to_be_trusted_waits_for_the_next(
+    start: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = start()
+    doubtful, other = arrival(), arrival()
+    spool.arrived(doubtful)
+    _fail_once(monkeypatch, "fdatasync")
+    await spool.synced()
+    spool.arrived(other)
+    await spool.arrival_synced(doubtful.call_id)
+    assert spool._writer._durable == spool._writer._written
+
+
+async def test_a_sync_soon_comes_without_anybody_waiting(start: Opener) -> None:
+    spool = start()
+    for _ in range(3):
+        spool.arrived(arrival())
+        spool.sync_soon()
+    await eventually(lambda: spool._writer._durable == 3)
+
+
+async def test_closed_calls_beyond_the_first_are_kept_on_disk_alone(
+    start: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.cdr.pending.IN_MEMORY", 2)
+    spool = start()
+    records = [record() for _ in range(5)]
+    for one in records:
+        spool.closed(one)
+    assert [isinstance(kept, CallRecord) for kept in spool._pending.closed.values()] == [
+        True,
+        True,
+        False,
+        False,
+        False,
+    ]
+    assert await spool.next_batch(10) == records
 
 
 async def test_a_waiter_that_is_cancelled_harms_no_other(start: Opener) -> None:
@@ -586,6 +648,7 @@ async def test_records_are_not_given_up_when_no_file_can_be_opened_now(
     start: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("engine.cdr.spool._AGAIN", 0.0)
+    monkeypatch.setattr("engine.cdr.pending.IN_MEMORY", 0)
     spool = start()
     records = [record() for _ in range(3)]
     for one in records:
