@@ -86,9 +86,9 @@ class WatchedSpool(Spool):
         super().arrived(arrival)
         self.journal.append("arrived")
 
-    async def synced(self) -> None:
+    async def arrival_synced(self, call_id: UUID) -> None:
         await asyncio.sleep(self.sync_seconds)
-        await super().synced()
+        await super().arrival_synced(call_id)
         self.journal.append("synced")
 
 

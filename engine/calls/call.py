@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Protocol
 
 import structlog
 
-from engine.asterisk.commands import OutcomeUnknown
+from engine.asterisk.commands import OutcomeUnknown, WrongState
 from engine.calls.causes import CAUSE_TOWARDS_CALLER, NORMAL_CLEARING
 from engine.calls.journal import progress_of
 from engine.calls.legs import CallerHungUp, Legs
@@ -23,6 +23,9 @@ from engine.foundation.errors import Conflict, DariError, NotFound, TryLater
 from engine.foundation.tasks import Tasks
 
 log = structlog.get_logger(__name__)
+
+PLAIN = "mixing"
+"""A bridge in which nobody listens for keys."""
 
 _NEWS_WITHIN = 1.0
 """Seconds by which an event may come later than the refusal of a command that it explains."""
@@ -58,10 +61,15 @@ class Call(Legs):
         """`life`: how many lives of engines have had the call, this one included."""
         super().__init__(board, notes, caller, life)
         self.state = CallState.ARRIVED
-        self.bridge_made = False
+        self.bridge_kind = PLAIN
+        self._bridge_asked_for = False
+        """There may be one, whatever was answered."""
+        self._bridge_stands = False
+        self._bridge_in_work = asyncio.Lock()
         self.recording: RecordingSwitch | None = None
         """Of the talk that goes on."""
-        self._meanwhile = Tasks(f"call-{str(self.id)[-8:]}")
+        self._meanwhile = Tasks(f"call-{self.id.hex[-8:]}")
+        self._ahead = Tasks(f"ahead of call-{self.id.hex[-8:]}")
 
     def move(self, state: CallState) -> None:
         """Goes to `state`, if the table allows it."""
@@ -81,15 +89,15 @@ class Call(Legs):
 
     async def until(self, happened: Callable[[], object], within: float | None = None) -> bool:
         """Waits until `happened()`; False when `within` seconds passed first."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(within):
-                while True:
-                    if self.caller.gone:
-                        raise CallerHungUp
-                    if happened():
-                        return True
-                    await self._news.wait()
-        return False
+        latest = asyncio.get_running_loop().time() + within if within is not None else None
+        while True:
+            if self.caller.gone:
+                raise CallerHungUp
+            if happened():
+                return True
+            left = latest - asyncio.get_running_loop().time() if latest is not None else None
+            if not await self._until(happened, left):
+                return False
 
     async def to_caller(self, command: Awaitable[None]) -> None:
         """A command on the caller's channel: when the channel is not there any more, the caller has hung up."""
@@ -112,8 +120,9 @@ class Call(Legs):
         try:
             yield
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            if not task.done():
+                task.cancel()
+                await asyncio.wait([task])
 
     async def _quietly(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         try:
@@ -197,12 +206,33 @@ class Call(Legs):
         self.notes.answered = self.notes.answered or self.notes.moment()
         self.caller.answered = self.caller.answered or self.notes.answered
 
-    async def make_bridge(self, kind: str) -> None:
-        """The bridge of this call, still empty; an earlier life of the engine may have made it."""
-        if self.bridge_made:
-            return
-        self.bridge_made = True  # before it is asked for: an answer that never comes says nothing
-        await self.board.ari.create_bridge(self.bridge, kind)
+    def has_bridge(self, bridge: str) -> None:
+        """An earlier life of the engine has made it."""
+        self.bridge, self._bridge_asked_for, self._bridge_stands = bridge, True, True
+
+    def make_bridge_ahead(self) -> None:
+        """It is made while the target rings, so that nobody who has answered waits for it."""
+        if not (self._bridge_asked_for or len(self._ahead)):
+            self._ahead.start("bridge", self._quietly("bridge", self.make_bridge))
+
+    async def make_bridge(self) -> None:
+        """The bridge of this call, still empty; made once, whoever asks for it."""
+        async with self._bridge_in_work:
+            if self._bridge_stands or self.state is CallState.ENDED:
+                return
+            again, self._bridge_asked_for = self._bridge_asked_for, True
+            try:
+                await self.board.ari.create_bridge(self.bridge, self.bridge_kind)
+            except WrongState:
+                if not again:
+                    raise
+            self._bridge_stands = True
+
+    async def _destroy_bridge(self) -> None:
+        async with self._bridge_in_work:
+            if self._bridge_asked_for:
+                await self.board.ari.destroy_bridge(self.bridge)
+            self._bridge_asked_for = self._bridge_stands = False
 
     async def bridge_with(self, target: Party) -> None:
         """The two hear each other from here on."""
@@ -244,8 +274,7 @@ class Call(Legs):
         is still on its way out is never heard.
         """
         await self.board.ari.remove_from_bridge(self.bridge, self.caller.channel)
-        await self.board.ari.destroy_bridge(self.bridge)
-        self.bridge_made = False
+        await self._destroy_bridge()
 
     # -- the end -------------------------------------------------------------------------------------------------
 
@@ -262,9 +291,10 @@ class Call(Legs):
         work += [self._hang_up(party, NORMAL_CLEARING) for party in (*self.earlier, *self.targets)]
         work += [self.board.ari.hang_up(spy, NORMAL_CLEARING) for ids in self.listeners for spy in ids.channels]
         work += [self.board.ari.destroy_bridge(ids.bridge) for ids in self.listeners]
-        if self.bridge_made:
-            work.append(self.board.ari.destroy_bridge(self.bridge))
+        if self._bridge_asked_for:
+            work.append(self._destroy_bridge())
         outcomes = await asyncio.gather(*work, return_exceptions=True)
+        await self._ahead.close()
         for party in self.parties:
             party.free_trunk()
         failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from engine.asterisk import events
 from engine.calls.causes import HUNG_UP_BY_US
@@ -10,6 +11,30 @@ from engine.calls.notes import Moment, Notes
 from engine.calls.own_ids import ListenerIds, is_of_listener
 from engine.calls.party import Key, Party
 from engine.cdr.model import Direction, Side
+
+
+class _Wait:
+    """Somebody who waits for a fact."""
+
+    __slots__ = ("_happened", "over")
+
+    def __init__(self, happened: Callable[[], object], loop: asyncio.AbstractEventLoop) -> None:
+        self.over: asyncio.Future[bool] = loop.create_future()
+        """True: it is to look for itself; False: its time is up."""
+        self._happened = happened
+
+    def look(self, caller_gone: bool) -> None:
+        """Wakes whoever waits once it happened; also when the question itself fails, which is theirs to deal with."""
+        is_due: object = True
+        try:
+            is_due = caller_gone or self._happened()
+        finally:
+            if is_due:
+                self.end(True)
+
+    def end(self, happened: bool) -> None:
+        if not self.over.done():
+            self.over.set_result(happened)
 
 
 class Facts:
@@ -32,7 +57,8 @@ class Facts:
         """Listeners' channels that take commands."""
         self._listened = 0
         self._sounding: dict[str, Party] = {}
-        self._news = asyncio.Event()
+        self._waits: list[_Wait] = []
+        self._will_look = False
 
     def next_listener(self) -> int:
         """The number of whoever listens next, from 1."""
@@ -53,6 +79,7 @@ class Facts:
                 self._dialled(peer, status)
             case events.ChannelHangupRequest(channel=channel) | events.ChannelDestroyed(channel=channel):
                 self._ended(channel, event.cause or 0, event.tech_cause or 0)
+                self._leaves(channel)
             case events.StasisEnd(channel=channel):
                 self._ended(channel, 0, 0)
             case events.ChannelDtmfReceived(channel=channel, digit=digit):
@@ -105,9 +132,28 @@ class Facts:
             self.wake()
 
     def wake(self) -> None:
-        """Something changed: every waiting verb looks again."""
-        self._news.set()
-        self._news = asyncio.Event()
+        """Something changed: for every waiting verb it is looked again, once for all that changes together."""
+        if self._waits and not self._will_look:
+            self._will_look = True
+            asyncio.get_running_loop().call_soon(self._look)
+
+    def _look(self) -> None:
+        self._will_look = False
+        for wait in tuple(self._waits):
+            wait.look(self.caller.gone)
+
+    async def _until(self, happened: Callable[[], object], within: float | None) -> bool:
+        """Waits until it is to be looked again whether the caller has gone or it `happened`; False: time is up."""
+        loop = asyncio.get_running_loop()
+        wait = _Wait(happened, loop)
+        limit = loop.call_later(within, wait.end, False) if within is not None else None
+        self._waits.append(wait)
+        try:
+            return await wait.over
+        finally:
+            self._waits.remove(wait)
+            if limit is not None:
+                limit.cancel()
 
     def _party(self, channel_id: str) -> Party | None:
         return next((party for party in self.parties if party.channel == channel_id), None)
@@ -142,6 +188,10 @@ class Facts:
         if cause != HUNG_UP_BY_US:
             party.cause = party.cause or cause
         party.sip_code = party.sip_code or sip_code
+
+    def _leaves(self, channel: events.Channel) -> None:
+        if party := self._party(channel.id):
+            party.leaves = True
 
     def _pressed(self, channel: events.Channel, digit: str) -> None:
         if party := self._party(channel.id):

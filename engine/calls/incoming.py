@@ -6,21 +6,22 @@ only when the target has answered and has been told what it must be told.
 
 from __future__ import annotations
 
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 
-from engine.calls.call import Call
+from engine.calls.call import PLAIN, Call
 from engine.calls.causes import failure_of
 from engine.calls.party import Party
 from engine.calls.state import CallState
 from engine.calls.steps.announcement import announce
-from engine.calls.steps.connect import PLAIN, WITH_KEYS, connect, until_arrival_is_safe, until_somebody_hangs_up
+from engine.calls.steps.connect import WITH_KEYS, connect, until_arrival_is_safe, until_somebody_hangs_up
 from engine.calls.steps.consent import offer_after_talk
 from engine.calls.steps.dial import ring
 from engine.calls.steps.recording import Recording
 from engine.calls.steps.voicemail import leave_message
 from engine.calls.steps.waiting import PlanAt, Waiting
-from engine.calls.steps.whisper import prepare_speech, whisper
+from engine.calls.steps.whisper import speaking, whisper
 from engine.cdr.model import Result, Side
 from engine.numbers.treatment import RecordMode
 from engine.routing.call_plan import Announce, CallPlan, Forward, Ring, Say, SendText, Stage, Voicemail, next_stage
@@ -74,7 +75,7 @@ async def forward(call: Call, plan: Forward, plan_at: PlanAt, place: Place) -> N
     if isinstance(reached, Nobody):
         await refuse(call, reached)
         return
-    await connect(call, reached.target, bridge_for(plan))
+    await connect(call, reached.target)
     await converse(call, plan, reached)
 
 
@@ -91,7 +92,7 @@ async def talk(call: Call, ready: Ready) -> None:
     try:
         await ready.recording.talk_begins()
         call.keep()
-        async with call.meanwhile("recording keys", partial(ready.recording.follow_keys, ready.target)):
+        async with _following_keys(call, ready):
             await until_somebody_hangs_up(call, ready.target)
     finally:
         ready.recording.talk_ends()
@@ -102,10 +103,9 @@ async def reach(call: Call, plan: Forward, plan_at: PlanAt, place: Place) -> Rea
     """The stages in their order, until somebody takes the call or one of them is its end."""
     result = place.failure or (Result.OVER_LIMIT if plan.failed_before else Result.UNREACHABLE)
     waiting = Waiting(call, plan, plan_at)
-    speech = partial(prepare_speech, call, plan.whisper)
     at = next_stage(plan.stages, None, plan.failed_before) if place.stage is None else place.stage
     legs = place.legs
-    async with call.meanwhile("waiting", waiting.hear), call.meanwhile("speech", speech):
+    async with call.meanwhile("waiting", waiting.hear), speaking(call, plan.whisper):
         while at is not None:
             stage = plan.stages[at]
             if not isinstance(stage, Ring):
@@ -122,6 +122,13 @@ async def reach(call: Call, plan: Forward, plan_at: PlanAt, place: Place) -> Rea
             if at is not None:
                 call.begin_stage(at, result)
     return Nobody(result)
+
+
+def _following_keys(call: Call, ready: Ready) -> AbstractAsyncContextManager[None]:
+    """Does what the called party's keys say about the recording, where they say anything."""
+    if ready.recording.state == "none":
+        return nullcontext()
+    return call.meanwhile("recording keys", partial(ready.recording.follow_keys, ready.target))
 
 
 async def make_ready(call: Call, target: Party, plan: Forward, waiting: Waiting) -> Recording | None:
@@ -160,6 +167,8 @@ async def refuse(call: Call, nobody: Nobody) -> None:
 
 def take_down(call: Call, plan: CallPlan) -> None:
     """What the call's record keeps of its plan, and its journal all of it."""
+    if isinstance(plan, Forward):
+        call.bridge_kind = bridge_for(plan)
     call.notes.new_plan = plan
     call.notes.rules = plan.rules
     call.notes.callback = plan.callback if isinstance(plan, Forward) else None

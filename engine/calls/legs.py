@@ -115,7 +115,8 @@ class Legs(Facts):
     async def _hang_up(self, party: Party, cause: int) -> None:
         if not party.gone:
             party.cause = party.cause or cause
-        await self.board.ari.hang_up(party.channel, cause)
+        if not party.leaves:
+            await self.board.ari.hang_up(party.channel, cause)
 
 
 def _variables(telephone: Telephone, trunk: Trunk) -> dict[str, str]:

@@ -65,6 +65,8 @@ class Party:
     """We did not want it any more."""
     unseen: bool = False
     """It went away without a hang-up that anybody saw or could tell."""
+    leaves: bool = False
+    """Asterisk said so itself: the channel ends without our asking."""
     untold: bool = False
     """It went away and nobody was told how: it may even have answered, to nobody."""
     sounds: int = 0

@@ -200,6 +200,7 @@ class Reception:
         line = self._planner.line(called) if called else None
         arrival = read_arrival(call_id, self._board.node, start, line.number if line else None, instant_of(call_id))
         self._board.spool.arrived(arrival)
+        self._board.spool.sync_soon()
         notes = Notes(arrival, self._clock, self._log, arrived)
         call = Call(self._board, notes, party_on(channel, Side.CALLER, arrival.caller, arrived))
         notes.tell(CallEventKind.ARRIVED)
@@ -262,10 +263,10 @@ class Reception:
             if call_id is None:
                 continue
             call = self._live.by_id.get(call_id)
-            wanted = call.wants(channel) if call else self._left_open.is_to_come(channel)
-            if isinstance(event, events.StasisStart) and not wanted:
-                # It answered when nobody wanted it any more.
-                self._tasks.start("stray leg", adoption.remove(self._board.ari, channel))
+            if isinstance(event, events.StasisStart):
+                wanted = call.wants(channel) if call else self._left_open.is_to_come(channel)
+                if not wanted:  # it answered when nobody wanted it any more
+                    self._tasks.start("stray leg", adoption.remove(self._board.ari, channel))
             if call is not None:
                 call.deliver(event)
                 return

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from engine.calls.adoption import Found, is_deaf
 from engine.calls.call import Call
-from engine.calls.incoming import Place, Ready, bridge_for, converse, incoming, take_down
+from engine.calls.incoming import Place, Ready, converse, incoming, take_down
 from engine.calls.journal import legs_of, party_again, recall
 from engine.calls.notes import Moment, Notes, moment_of
 from engine.calls.own_ids import attempt_of, call_of, is_first, is_of_listener, is_target
@@ -41,7 +41,7 @@ def rebuild(board: Switchboard, notes: Notes, open_call: OpenCall, found: Found)
     call.know_again(firsts, _parties(notes, open_call, found, Side.TARGET))
     for bridge in found.bridges:
         if call_of(bridge) == call.id and not is_of_listener(bridge):
-            call.bridge, call.bridge_made = bridge, True
+            call.has_bridge(bridge)
     _see_who_talks(call, open_call, found)
     if spooled_message(call).exists():
         keep_message(call)
@@ -104,7 +104,7 @@ async def _talk_on(call: Call, plan: Forward, target: Party) -> None:
     take_down(call, plan)
     recording = Recording(call, plan, target)
     if call.state is not CallState.CONNECTED:
-        await connect(call, target, bridge_for(plan))
+        await connect(call, target)
     await converse(call, plan, Ready(target, recording))
 
 

@@ -20,24 +20,23 @@ A disk that hangs shall not let two people wait who are about to talk."""
 
 WITH_KEYS = "mixing,dtmf_events"
 """A bridge in which keys are told; sound goes through Asterisk's core, as it does for a recording anyway."""
-PLAIN = "mixing"
 
 
 async def until_arrival_is_safe(call: Call) -> None:
     """Before anything is charged, the call's arrival is on disk, unless the disk hangs."""
     try:
         async with asyncio.timeout(_LONGEST_SYNC):
-            await call.board.spool.synced()
+            await call.board.spool.arrival_synced(call.id)
     except TimeoutError:
         log.warning("the disk of the spool hangs, call goes on", call=str(call.id))
 
 
-async def connect(call: Call, target: Party, bridge: str) -> None:
+async def connect(call: Call, target: Party) -> None:
     """200 OK to the caller, then one bridge with both. From here on the call counts as answered.
 
     The bridge is made before: what fails there costs the caller nothing.
     """
-    await call.make_bridge(bridge)
+    await call.make_bridge()
     call.move(CallState.CONNECTED)
     if call.caller.answered:  # its music began when it was up: that would go on in the bridge, over the target's voice
         await call.stop_music()

@@ -96,6 +96,8 @@ class _Invitation:
         call = self.call
         await _until(call, party, lambda: party.rang, limit)
         if party.rang:
+            if party.side is Side.TARGET:
+                call.make_bridge_ahead()
             _tell(call, party, CallEventKind.RINGING)
             call.keep()
         await _until(call, party, lambda: False, limit)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 
@@ -46,6 +47,7 @@ class Waiting:
 
     async def hear(self) -> None:
         """Notices, then ringback until cancelled; not again what the caller has heard, or still hears."""
+        await asyncio.sleep(0)  # the telephone is rung first
         try:
             await self._notices()
             if self._plan.consent is not None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AbstractAsyncContextManager, nullcontext
+from functools import partial
 
 import structlog
 
@@ -20,10 +22,11 @@ _SPEECH_WITHIN = 0.5
 """Seconds: whoever answered shall not wait for a voice. The text is spoken from the moment the call comes."""
 
 
-async def prepare_speech(call: Call, whisper: WhisperPlan | None) -> None:
+def speaking(call: Call, whisper: WhisperPlan | None) -> AbstractAsyncContextManager[None]:
     """Has a text spoken before anybody answers, so that nobody waits for it then."""
-    if whisper is not None and whisper.text:
-        await call.board.speech(whisper.text)
+    if whisper is None or not whisper.text:
+        return nullcontext()
+    return call.meanwhile("speech", partial(_speak, call, whisper.text))
 
 
 async def whisper(call: Call, target: Party, plan: Forward) -> None:
@@ -41,6 +44,10 @@ async def whisper(call: Call, target: Party, plan: Forward) -> None:
         await call.say(target, StepKind.WHISPER, sound, enough=enough)
     if notice := plan.recording_notice_to_target:
         target.was_told = await call.say(target, StepKind.RECORDING_NOTICE, notice)
+
+
+async def _speak(call: Call, text: str) -> None:
+    await call.board.speech(text)
 
 
 async def _sound(call: Call, whisper: WhisperPlan) -> str | None:
