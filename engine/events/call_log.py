@@ -12,6 +12,7 @@ import unicodedata
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from enum import Enum
+from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 from uuid import UUID
@@ -25,6 +26,8 @@ log = structlog.get_logger(__name__)
 
 KST = timezone(timedelta(hours=9), "KST")
 _LONGEST_DETAIL = 200
+_REMEMBERED = 4096
+"""The same parties come in every line of a call."""
 _SHORT_ID = 8
 _LOOKED_EVERY = 1.0
 """Seconds between two looks whether somebody moved a file away: lines of that second are in the moved one."""
@@ -86,7 +89,7 @@ def short_id(call_id: UUID) -> str:
 def line(event: CallEvent) -> str:
     """The event in fixed columns: Korean time, short call id, kind, caller -> number -> target, detail."""
     columns = (
-        f"{event.at.astimezone(KST):%Y-%m-%d %H:%M:%S.%f}"[:-3],
+        event.at.astimezone(KST).replace(tzinfo=None).isoformat(" ", "milliseconds"),
         short_id(event.call_id),
         f"{event.kind.value:<{KIND_WIDTH}}",
         f"{parties(event):<{PARTIES_WIDTH}}",
@@ -97,7 +100,12 @@ def line(event: CallEvent) -> str:
 
 def parties(event: CallEvent) -> str:
     """Caller -> number -> target, each in its column; the target only once it is known."""
-    numbers = [event.caller, event.number, *([event.target] if event.target else [])]
+    return _in_columns(event.caller, event.number, event.target)
+
+
+@lru_cache(_REMEMBERED)
+def _in_columns(caller: PhoneNumber | None, number: PhoneNumber | None, target: PhoneNumber | None) -> str:
+    numbers = (caller, number, target) if target else (caller, number)
     return " -> ".join(f"{written(number) if number else '-':<{_NUMBER_WIDTH}}" for number in numbers)
 
 
@@ -115,6 +123,7 @@ def without_numbers(event: CallEvent) -> CallEvent:
     )
 
 
+@lru_cache(_REMEMBERED)
 def _hidden(number: PhoneNumber | None) -> PhoneNumber | None:
     """Digits with stars inside (`010****5678`), which `written` sets with hyphens like any other number."""
     if number is None or classify(number) is NumberClass.VIRTUAL:
@@ -161,7 +170,8 @@ class CallLog:
         if self._tell is not None:
             self._tell(event)
         detail = printable(event.detail)[:_LONGEST_DETAIL]
-        event = msgspec.structs.replace(event, detail=detail)
+        if detail != event.detail:
+            event = msgspec.structs.replace(event, detail=detail)
         if self._mask:
             event = without_numbers(event)
         try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from enum import Enum
+from functools import lru_cache
 from typing import NewType
 
 from engine.foundation.errors import Invalid, NotAllowed
@@ -30,6 +31,9 @@ class NumberClass(Enum):
     INTERNATIONAL = "international"
     UNKNOWN = "unknown"
 
+
+_REMEMBERED = 4096
+"""Numbers come several times in every call."""
 
 # Emergency and public-safety lines (Framework Act on Telecommunications; police, fire, coast guard, spy, cyber …).
 _EMERGENCY = frozenset({"110", "111", "112", "113", "117", "118", "119", "122", "125", "127", "128"})
@@ -82,6 +86,7 @@ def parse(text: str, field: str = "number") -> PhoneNumber:
     return number
 
 
+@lru_cache(_REMEMBERED)
 def classify(number: PhoneNumber) -> NumberClass:
     """The kind of a number by its prefix and length; UNKNOWN fits none."""
     if number in _EMERGENCY:
@@ -101,6 +106,7 @@ def check_target(number: PhoneNumber) -> None:
         )
 
 
+@lru_cache(_REMEMBERED)
 def written(number: PhoneNumber) -> str:
     """As it is written in Korea: 0507-1234-5678, 0508-123-4567, 010-1234-5678, 02-123-4567, 1588-1234."""
     if classify(number) in (NumberClass.REPRESENTATIVE,):
