@@ -34,7 +34,7 @@ def with_database(settings: Settings, deed: Callable[[AsyncEngine], Awaitable[_T
 
 async def _with_database(settings: Settings, deed: Callable[[AsyncEngine], Awaitable[_T]]) -> _T:
     url = connected(settings).database_url
-    database = open_database(url, settings.database_timeout, application_name="dari command", pool_size=1, overflow=0)
+    database = open_database(url, settings.database_timeout, application_name="dari command", pool_size=1)
     try:
         return await deed(database)
     except TryLater as error:

@@ -38,11 +38,12 @@ _NOT_MIGRATED = ("42P01", "42703", "42883")  # no such table, column, function
 
 
 def open_database(
-    url: str, command_timeout: float, *, application_name: str = "dari", pool_size: int = 5, overflow: int = 5
+    url: str, command_timeout: float, *, application_name: str = "dari", pool_size: int = 10
 ) -> AsyncEngine:
-    """A pool of at most `pool_size + overflow` connections; no statement lasts longer than `command_timeout` seconds.
+    """A pool of at most `pool_size` connections; no statement lasts longer than `command_timeout` seconds.
 
-    Connects when first used. Close it with `await engine.dispose()`.
+    Connects when first used, and once more only when all connections are busy. They stay, for a new one costs a process
+    of the server's, and every statement is parsed and planned there anew. Close it with `await engine.dispose()`.
     """
 
     async def creator() -> asyncpg.Connection[asyncpg.Record]:
@@ -52,7 +53,8 @@ def open_database(
         "postgresql+asyncpg://",
         async_creator=creator,
         pool_size=pool_size,
-        max_overflow=overflow,
+        max_overflow=0,
+        pool_use_lifo=True,  # so that few are used often, and know their statements
         pool_timeout=CONNECT_TIMEOUT,
         hide_parameters=True,  # phone numbers and texts stay out of error messages
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
 
 import pytest
@@ -103,6 +103,17 @@ async def test_a_connection_that_says_nothing_when_it_is_asked_is_replaced(
     assert await pid_of(database) != dead
 
 
+async def test_connections_stay_and_the_one_used_last_is_the_next_to_be_used(database: AsyncEngine) -> None:
+    async def all_at_once() -> set[int]:
+        async with AsyncExitStack() as stack:
+            opened = [await stack.enter_async_context(transaction(database)) for _ in range(10)]
+            return {await one.scalar(text("SELECT pg_backend_pid()")) or 0 for one in opened}
+
+    connections = await all_at_once()
+    assert await all_at_once() == connections
+    assert len({await pid_of(database) for _ in range(5)}) == 1
+
+
 async def pid_of(database: AsyncEngine) -> int:
     async with transaction(database) as connection:
         pid = await connection.scalar(text("SELECT pg_backend_pid()"))
@@ -121,7 +132,7 @@ async def end_backend(url: str, pid: int) -> None:
 
 async def test_a_full_pool_is_told_as_try_later(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engine.foundation.database.CONNECT_TIMEOUT", 0.5)
-    engine = open_database(database_url, command_timeout=5.0, pool_size=1, overflow=0)
+    engine = open_database(database_url, command_timeout=5.0, pool_size=1)
     try:
         async with transaction(engine):
             with pytest.raises(TryLater, match="no connection came free"):
