@@ -8,7 +8,7 @@ from datetime import datetime
 from uuid import UUID
 
 from msgspec import json
-from sqlalchemy import ARRAY, BigInteger, Column, MetaData, Table, Text, Uuid, bindparam, func, select, text
+from sqlalchemy import ARRAY, BigInteger, Column, MetaData, Table, Text, Uuid, all_, any_, bindparam, func, select, text
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -25,6 +25,21 @@ _events = Table(
 )
 
 
+_LAST_ID = select(func.max(_events.c.id))
+# Arrays, not lists in brackets: each length of those is another statement, to be parsed and planned.
+_READ_AFTER = (
+    select(_events)
+    .where(
+        _events.c.id > bindparam("after"),
+        _events.c.kind == any_(bindparam("kinds", type_=ARRAY(Text))),
+        _events.c.id != all_(bindparam("known", type_=ARRAY(BigInteger))),
+    )
+    .order_by(_events.c.id)
+    .limit(bindparam("limit"))
+)
+_ENDED = select(_events.c.call_id).where(
+    _events.c.call_id == any_(bindparam("calls", type_=ARRAY(Uuid))), _events.c.kind == "call.ended"
+)
 # However many they are, one statement, and so one notification.
 _APPEND = text("""
     INSERT INTO events (account_id, kind, call_id, at, body, leg)
@@ -69,7 +84,7 @@ class StoredEvent(Event):
 
 async def last_id(connection: AsyncConnection) -> int:
     """The largest id so far; 0 when there is none."""
-    newest: int | None = (await connection.execute(select(func.max(_events.c.id)))).scalar_one()
+    newest: int | None = (await connection.execute(_LAST_ID)).scalar_one()
     return newest or 0
 
 
@@ -80,9 +95,9 @@ async def read_after(
 
     For this system itself; others read `engine.events.stream`.
     """
-    events = _events.c
-    wanted = select(_events).where(events.id > after, events.kind.in_(list(kinds)), events.id.not_in(list(known)))
-    rows = await connection.execute(wanted.order_by(events.id).limit(limit))
+    rows = await connection.execute(
+        _READ_AFTER, {"after": after, "kinds": list(kinds), "known": list(known), "limit": limit}
+    )
     return [StoredEvent(**row) for row in rows.mappings()]
 
 
@@ -106,5 +121,4 @@ async def append(connection: AsyncConnection, events: Sequence[Event]) -> None:
 
 async def ended_among(connection: AsyncConnection, calls: Sequence[UUID]) -> set[UUID]:
     """Those of these calls of which everything was told, to their end."""
-    ended = select(_events.c.call_id).where(_events.c.call_id.in_(calls), _events.c.kind == "call.ended")
-    return set((await connection.execute(ended)).scalars())
+    return set((await connection.execute(_ENDED, {"calls": list(calls)})).scalars())

@@ -28,6 +28,8 @@ KEPT = 1000
 """Events of one stream that are kept in memory, some kilobytes each at most."""
 _AT_ONCE = 500
 _LOOKS_ANYWAY = 5.0  # seconds; for a notification that was lost
+_LISTENS_ON = 60.0
+"""Seconds for which it listens after the last follower went: one that reads in turns is back at once."""
 _AGAIN = 0.5
 
 log = structlog.get_logger(__name__)
@@ -100,6 +102,8 @@ class Tail:
         self._followed: Counter[UUID] = Counter()
         self._to_read: set[UUID] = set()
         self._called = asyncio.Event()
+        self._wanted = asyncio.Event()
+        self._left_at = 0.0
 
     async def run(self) -> None:
         """Keeps the followed streams at their newest, until cancelled, or an error that nobody foresaw.
@@ -118,6 +122,7 @@ class Tail:
     async def following(self, top: UUID) -> AsyncIterator[Follower]:
         """Follows the stream of `top` while the block is open. Raises TryLater."""
         self._followed[top] += 1
+        self._wanted.set()
         try:
             if top not in self._streams:
                 async with transaction(self._database) as connection:
@@ -130,6 +135,7 @@ class Tail:
             if not self._followed[top]:
                 del self._followed[top]
                 self._streams.pop(top, None)
+                self._left_at = asyncio.get_running_loop().time()
 
     async def read(self, top: UUID, place: int, limit: int) -> list[StreamEvent]:
         """Out of the table; raises NotFound and Invalid as `stream.read`."""
@@ -140,9 +146,18 @@ class Tail:
         return [as_told(row) for row in rows]
 
     async def _hear(self) -> None:
-        async with aclosing(listen(self._url, [NUMBERED], reread_after=_LOOKS_ANYWAY)) as news:
-            async for top in news:
-                self._read_soon([UUID(top)] if top else self._streams)
+        """Only while somebody follows: PostgreSQL wakes everybody who listens, whatever is notified."""
+        while True:
+            await self._wanted.wait()
+            async with aclosing(listen(self._url, [NUMBERED], reread_after=_LOOKS_ANYWAY)) as news:
+                async for top in news:
+                    self._read_soon([UUID(top)] if top else self._streams)
+                    if self._is_left():
+                        self._wanted.clear()
+                        break
+
+    def _is_left(self) -> bool:
+        return not self._followed and asyncio.get_running_loop().time() > self._left_at + _LISTENS_ON
 
     def _read_soon(self, tops: Iterable[UUID]) -> None:
         self._to_read.update(tops)

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.accounts.model import OPERATOR_ID
 from engine.events import store, stream
+from engine.events import tail as tail_module
 from engine.events.outbox import append
 from engine.events.retention import forget_old_events
 from engine.events.sequencer import Sequencer, number_all
@@ -27,6 +28,10 @@ from engine.foundation.tasks import Tasks
 from tests.eventually import PATIENCE, eventually
 from tests.hand_clock import HandClock
 from tests.stream_written import AT, event, happened, move_node, open_node, path_of, write
+
+_LISTENERS = text("""
+    SELECT count(*) FROM pg_stat_activity WHERE application_name = 'dari listen' AND datname = current_database()
+""")
 
 
 def whats(events: tuple[StreamEvent, ...] | list[StreamEvent]) -> list[object]:
@@ -248,6 +253,38 @@ async def test_followers_get_all_of_it_from_memory_or_from_the_table(database: A
             found += whats(events)
             place = events[-1].seq if events else place
         assert found == list(range(many))
+    await tasks.close()
+
+
+async def test_nobody_listens_for_a_stream_that_nobody_follows(
+    database: AsyncEngine, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tail_module, "_LOOKS_ANYWAY", 0.05)
+    shop = await open_node(database, "shop")
+    tail, tasks = Tail(database, database_url), Tasks("test")
+    tasks.start("tail", tail.run())
+
+    async def listeners() -> int:
+        async with transaction(database) as connection:
+            return int((await connection.execute(_LISTENERS)).scalar_one())
+
+    async def nobody_listens() -> bool:
+        return not await listeners()
+
+    async def somebody_listens() -> bool:
+        return await listeners() == 1
+
+    for listens_on in (60.0, 0.0):  # the first time it goes on for the one who is back at once
+        monkeypatch.setattr(tail_module, "_LISTENS_ON", listens_on)
+        async with tail.following(shop) as follower:
+            place = follower.head
+            await happened(database, shop, "followed")
+            assert await follower.news(place, within=PATIENCE)
+            await eventually(somebody_listens)
+    await eventually(nobody_listens)
+    await happened(database, shop, "nobody followed")
+    async with tail.following(shop) as follower:
+        assert follower.head == 3
     await tasks.close()
 
 
