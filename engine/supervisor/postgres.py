@@ -47,6 +47,7 @@ _SETTINGS = {
     "shared_buffers": "64MB",
     "maintenance_work_mem": "64MB",
     "effective_cache_size": "512MB",
+    "random_page_cost": "1.1",  # of a disk without a head; 4 has young tables read whole, row by row
     "max_wal_size": "512MB",
     "min_wal_size": "80MB",
     "checkpoint_completion_target": "0.9",
