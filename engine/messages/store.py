@@ -83,11 +83,10 @@ _INSERT = text("""
 # Rows are locked in the order of their ids, here and in _MOVE, so that no two ever wait for each other.
 _CLAIM = text("""
     WITH before AS (
-        SELECT id, status FROM messages WHERE id = ANY(:ids) AND status IN ('queued', 'unknown')
-        ORDER BY id FOR UPDATE
+        SELECT id, status FROM messages WHERE id = ANY(:ids) ORDER BY id FOR UPDATE
     )
     UPDATE messages SET status = 'sending', attempt = attempt + 1, lease_until = :lease_until
-    FROM before WHERE messages.id = before.id
+    FROM before WHERE messages.id = before.id AND before.status IN ('queued', 'unknown')
     RETURNING messages.id, recipient, sender, text, attempt, before.status AS status_before, decided_at,
         ARRAY(SELECT DISTINCT switch.key FROM accounts a
               JOIN accounts up ON up.id = ANY(a.path), jsonb_each(up.modules) switch
@@ -96,14 +95,8 @@ _CLAIM = text("""
 """)
 
 _MOVE = text("""
-    WITH step AS (
-        SELECT step.*
-        FROM json_to_recordset(CAST(:steps AS json)) AS step (
-            id uuid, attempt integer, status text, reason text, reference text, finished boolean,
-            look_at timestamptz)
-        JOIN messages ON messages.id = step.id
-        WHERE messages.status = ANY(:expected) AND messages.attempt = COALESCE(step.attempt, messages.attempt)
-        ORDER BY step.id FOR UPDATE OF messages
+    WITH before AS (
+        SELECT id, status, attempt FROM messages WHERE id = ANY(:ids) ORDER BY id FOR UPDATE
     )
     UPDATE messages SET
         status = step.status,
@@ -114,7 +107,11 @@ _MOVE = text("""
                            ELSE COALESCE(accepted_at, CAST(:now AS timestamptz)) END,
         finished_at = CASE WHEN step.finished THEN CAST(:now AS timestamptz) END,
         lease_until = step.look_at
-    FROM step WHERE messages.id = step.id
+    FROM before JOIN json_to_recordset(CAST(:steps AS json)) AS step (
+        id uuid, attempt integer, status text, reason text, reference text, finished boolean, look_at timestamptz)
+        USING (id)
+    WHERE messages.id = before.id AND before.status = ANY(:expected)
+      AND before.attempt = COALESCE(step.attempt, before.attempt)
     RETURNING messages.id, account_id, call_id, purpose
 """)
 
@@ -164,6 +161,7 @@ async def move_all(
     moved = await connection.execute(
         _MOVE,
         {
+            "ids": [step.message_id for step in steps],
             "steps": msgspec.json.encode(rows).decode(),
             "gateway": gateway,
             "now": now,
