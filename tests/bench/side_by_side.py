@@ -154,12 +154,12 @@ def _sides(given: argparse.Namespace, say: Say) -> list[Side | SideRun]:
         CREATES: Side(
             CREATES, "bare ARI, create and dial", bare(Program("bare_ari", over_ari=True, options=("create",))), 120.0
         ),
-        PRODUCT: Side(PRODUCT, "Dari", product(checkout=given.checkout), 30.0, is_product=True),
+        PRODUCT: Side(PRODUCT, "Dari", product(checkout=given.checkout), 80.0, is_product=True),
         TALKING: Side(
             TALKING,
             "Dari, whisper, recording, sound",
             product(with_sound=True, checkout=given.checkout),
-            10.0,
+            20.0,
             with_sound=True,
             holds_many=False,  # recorded, so many do not fit on two cores
             hold=3.0,
@@ -170,7 +170,7 @@ def _sides(given: argparse.Namespace, say: Say) -> list[Side | SideRun]:
             FILLED,
             f"Dari, {past.numbers:,} numbers, {past.calls:,} old calls",
             product(past=past, checkout=given.checkout),
-            30.0,
+            80.0,
             is_product=True,
             holds_many=False,  # it would be filled anew for each
             settles_within=600.0,

@@ -6,6 +6,7 @@ import math
 import time
 from dataclasses import dataclass
 
+from tests.bench.measuring import until_quiet
 from tests.bench.progress import Say
 from tests.bench.sides.results import Sustained, Trial
 from tests.bench.sides.search import Search
@@ -28,19 +29,23 @@ class Thoroughness:
     most_rate: float = 600.0
 
 
+_BREATH = 5.0  # seconds
+_AT_REST = 0.3  # of a core, all parts together
 _LESS = 0.95  # of a rate that did not hold for the whole time
 
 
 async def sustained(side: Side, taker: Taker, how: Thoroughness, pace: Pace, say: Say) -> Sustained:
-    """Every trial waits until the side is quiet again."""
+    """After a trial that failed the next waits until the side is quiet again; one that held leaves little behind."""
     trials: list[Trial] = []
     deadline = time.monotonic() + how.budget
 
     async def held(rate: float, seconds: float) -> bool:
         say(f"{side.name}: {rate:g} calls a second for {seconds:g} s", seconds)
         probe_rate = min(pace.probe_rate, max(1.0, rate / 5))
-        done = await step(side, taker, rate, Pace(seconds, 1.0, pace.settle, probe_rate))
+        done = await step(side, taker, rate, Pace(seconds, 1.0, min(_BREATH, pace.settle), probe_rate))
         trials.append(Trial(rate, seconds, done.why_not))
+        if not done.held:
+            await until_quiet(taker.parts(), _AT_REST, pace.settle)
         return done.held
 
     search = Search(side.first_rate, how.most_rate, how.precision)
