@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 
 import structlog
-from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
 from pgqueuer.adapters.persistence.composer import ComposedQuery
 from pgqueuer.adapters.persistence.qb import QueryQueueBuilder
 from pgqueuer.adapters.persistence.queries import Queries
@@ -34,17 +33,6 @@ _TAKES_OVER = """heartbeat = NOW(),
         coalesce(nullif(headers, 'null'), '{}'), '{starts}', to_jsonb(greatest((headers->>'starts')::int, 1))) END,"""
 
 log = structlog.get_logger(__name__)
-
-
-class NewJobs(AsyncpgDriver):
-    """A connection that hears of jobs put in, not of those taken out."""
-
-    async def add_listener(self, channel: str, callback: Callable[[str | bytes | bytearray], None]) -> None:
-        def hears(payload: str | bytes | bytearray) -> None:
-            if '"operation" : "delete"' not in str(payload):
-                callback(payload)
-
-        await super().add_listener(channel, hears)
 
 
 class _Picking(QueryQueueBuilder):

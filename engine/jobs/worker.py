@@ -16,6 +16,7 @@ from functools import partial
 
 import asyncpg
 import structlog
+from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
 from pgqueuer.core.qm import QueueManager
 from pgqueuer.domain.errors import RetryRequested
 from pgqueuer.domain.models import Job as QueuedJob
@@ -25,7 +26,7 @@ from pgqueuer.domain.types import QueueManagerId
 from engine.foundation.database import connect, database_errors
 from engine.foundation.errors import DariError, GaveUp, TryLater
 from engine.foundation.tasks import Tasks
-from engine.jobs.lease import GATHER, STARTS, FencedQueries, NewJobs
+from engine.jobs.lease import GATHER, STARTS, FencedQueries
 
 LEASE = timedelta(seconds=30)
 """A job whose worker has shown no sign of life for so long is given to another one."""
@@ -144,7 +145,7 @@ class Worker:
             connection.terminate()
 
     async def _serve_over(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:
-        queries = FencedQueries(NewJobs(connection))
+        queries = FencedQueries(AsyncpgDriver(connection))
         manager = QueueManager(queries)
         queries.worker = manager.queue_manager_id
         manager.min_dequeue_poll_interval = timedelta(seconds=GATHER)

@@ -14,6 +14,7 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
+from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
 from pgqueuer.domain.models import Job as QueuedJob
 from pgqueuer.domain.types import QueueEntrypoint, QueueManagerId
 from pgqueuer.ports.repository import EntrypointExecutionParameter
@@ -22,7 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.foundation.database import connect, transaction
 from engine.foundation.errors import NotFound, TryLater
-from engine.jobs.lease import FencedQueries, NewJobs
+from engine.jobs.lease import FencedQueries
 from engine.jobs.queue import MANY, enqueue, enqueue_each, ids_of
 from engine.jobs.worker import LEASE, Job, Worker
 from tests.eventually import PATIENCE, eventually
@@ -48,7 +49,7 @@ async def _working(url: str, job: Job, *, lease: timedelta = LEASE) -> AsyncIter
 async def _queries(url: str) -> AsyncIterator[FencedQueries]:
     connection = await connect(url, command_timeout=PATIENCE)
     try:
-        yield FencedQueries(NewJobs(connection), worker=QueueManagerId(uuid4()))
+        yield FencedQueries(AsyncpgDriver(connection), worker=QueueManagerId(uuid4()))
     finally:
         await connection.close()
 
