@@ -13,6 +13,7 @@ from engine.cdr.model import CallRecord
 from engine.foundation.clock import SystemClock
 from engine.foundation.database import transaction
 from engine.foundation.phone_number import PhoneNumber
+from engine.jobs.queue import ids_of
 from engine.numbers import inventory
 from engine.numbers.model import ServiceNumber
 from tests.answered_call import number_with_text
@@ -40,10 +41,12 @@ async def keep_call(database: AsyncEngine, call: CallRecord, shop: ServiceNumber
 
 
 async def jobs_in_queue(database: AsyncEngine) -> list[str]:
-    """The names of the jobs that wait, in the order in which they were put in."""
+    """The names of the jobs that wait, in the order in which they were put in; for each thing that one is to do."""
     async with transaction(database) as connection:
-        rows = await connection.execute(text("SELECT entrypoint FROM pgqueuer WHERE status = 'queued' ORDER BY id"))
-        return list(rows.scalars())
+        rows = await connection.execute(
+            text("SELECT entrypoint, payload FROM pgqueuer WHERE status = 'queued' ORDER BY id")
+        )
+        return [job.entrypoint for job in rows for _ in ids_of(job.payload)]
 
 
 async def events_of(database: AsyncEngine, call: CallRecord) -> list[str]:
