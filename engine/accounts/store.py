@@ -18,11 +18,14 @@ from engine.foundation.phone_number import PhoneNumber
 TREE_LOCK = 0x64617274
 """Advisory lock of whoever moves a part of the tree; whoever puts an account into it shares it (migration 0010)."""
 
-_FIELDS = """
-    a.id, a.name, a.zone, a.kind, a.parent_id, a.path, a.fee_waived, a.status, a.trade, a.yearly_revenue,
-    a.revenue_evidence,
+_OFF_THERE = """
     ARRAY(SELECT off.key FROM accounts up, jsonb_each(up.modules) off
           WHERE up.id = ANY(a.path) AND off.value = 'false') AS off
+"""
+"""What is switched off for the account `a`, there or above it."""
+_FIELDS = f"""
+    a.id, a.name, a.zone, a.kind, a.parent_id, a.path, a.fee_waived, a.status, a.trade, a.yearly_revenue,
+    a.revenue_evidence, {_OFF_THERE}
 """
 _BY_NAME = text(f"SELECT {_FIELDS} FROM accounts a WHERE name = :name AND kind <> 'operator' AND status <> 'closed'")  # noqa: S608
 _INSERT = text("""
@@ -72,11 +75,7 @@ _BUSINESS = text("""
     UPDATE accounts SET trade = :trade, yearly_revenue = :revenue, revenue_evidence = :evidence
     WHERE id = :id AND status = 'active' RETURNING id
 """)
-_OFF = text("""
-    SELECT a.id, ARRAY(SELECT off.key FROM accounts up, jsonb_each(up.modules) off
-                       WHERE up.id = ANY(a.path) AND off.value = 'false') AS off
-    FROM accounts a WHERE a.id = ANY(:ids)
-""")
+_OFF = text(f"SELECT a.id, {_OFF_THERE} FROM accounts a WHERE a.id = ANY(:ids)")  # noqa: S608
 _SWITCH = text("""
     UPDATE accounts SET modules = modules || jsonb_build_object(CAST(:module AS text), CAST(:on AS boolean))
     WHERE id = :id AND status = 'active' RETURNING id
