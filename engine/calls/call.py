@@ -291,8 +291,7 @@ class Call(Legs):
         work += [self._hang_up(party, NORMAL_CLEARING) for party in (*self.earlier, *self.targets)]
         work += [self.board.ari.hang_up(spy, NORMAL_CLEARING) for ids in self.listeners for spy in ids.channels]
         work += [self.board.ari.destroy_bridge(ids.bridge) for ids in self.listeners]
-        if self._bridge_asked_for:
-            work.append(self._destroy_bridge())
+        work.append(self._destroy_bridge())
         outcomes = await asyncio.gather(*work, return_exceptions=True)
         await self._ahead.close()
         for party in self.parties:
