@@ -17,6 +17,8 @@ from tests.bench.usage import Used, used
 
 _WARM_UP = Load(calls=10, rate=5.0, hold=0.2)
 _IDLE_SECONDS = 5.0
+AT_REST = 0.3
+"""Of a core, all parts together, when there is nothing more to do."""
 _SETTLED_WITHIN = 40.0
 _QUIET = 0.06  # of a core, all parts together beyond what they use when idle
 _WRITTEN_WITHIN = 60.0

@@ -30,7 +30,7 @@ from engine.cli.printing import console
 from engine.foundation.errors import DariError, Invalid
 from engine.settings import PRODUCT_FILES
 from tests.bench.calls import check_sipp
-from tests.bench.measuring import until_quiet
+from tests.bench.measuring import AT_REST, until_quiet
 from tests.bench.progress import Say, telling
 from tests.bench.sides.bare import Program, bare
 from tests.bench.sides.goals import (
@@ -59,8 +59,6 @@ _LIVE_RATE = 40.0
 """Calls a second at which live calls come."""
 _QUICK = 140.0
 """Seconds after which --quick searches no more, so that it ends within three minutes."""
-_AT_REST = 0.3
-"""Of a core, all parts together, when a product that was just set up has nothing more to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +214,7 @@ async def _measured(side: Side, plan: Plan, say: Say) -> SideRun:
 
     async with side.opens(room()) as taker:
         if side.is_product:
-            await until_quiet(taker.parts(), _AT_REST, side.settles_within)
+            await until_quiet(taker.parts(), AT_REST, side.settles_within)
         async with answered(side, taker):
             run = await _at_rates(side, taker, plan, say)
     for calls, with_sound in plan.live if side.holds_many else ():

@@ -6,7 +6,7 @@ import math
 import time
 from dataclasses import dataclass
 
-from tests.bench.measuring import until_quiet
+from tests.bench.measuring import AT_REST, until_quiet
 from tests.bench.progress import Say
 from tests.bench.sides.results import Sustained, Trial
 from tests.bench.sides.search import Search
@@ -30,7 +30,6 @@ class Thoroughness:
 
 
 _BREATH = 5.0  # seconds
-_AT_REST = 0.3  # of a core, all parts together
 _LESS = 0.95  # of a rate that did not hold for the whole time
 
 
@@ -45,7 +44,7 @@ async def sustained(side: Side, taker: Taker, how: Thoroughness, pace: Pace, say
         done = await step(side, taker, rate, Pace(seconds, 1.0, min(_BREATH, pace.settle), probe_rate))
         trials.append(Trial(rate, seconds, done.why_not))
         if not done.held:
-            await until_quiet(taker.parts(), _AT_REST, pace.settle)
+            await until_quiet(taker.parts(), AT_REST, pace.settle)
         return done.held
 
     search = Search(side.first_rate, how.most_rate, how.precision)
