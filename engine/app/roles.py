@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -13,11 +12,10 @@ import structlog
 
 from engine.foundation.errors import Invalid
 from engine.foundation.log import set_up_log
+from engine.foundation.priority import let_calls_pass
 from engine.settings import Settings
 
 _AFTER_CALLS = ("jobs", "web", "gateway")
-_NICE = 5
-"""Where the processor is short, calls come first: messages, records and pages can wait, a caller cannot."""
 
 ROLES = ("calls", "jobs", "web", "watchdog", "gateway")
 """Each is a file beside this one, with a function `run`."""
@@ -36,7 +34,7 @@ async def run_role(settings: Settings, role: str, engine: int = 1) -> None:
     if engine > 1:
         run = partial(run, number=engine)
     if role in _AFTER_CALLS:
-        os.nice(_NICE)
+        let_calls_pass()
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
     assert task is not None  # noqa: S101 - a coroutine always runs in one

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from engine.foundation.errors import Invalid
+from engine.foundation.priority import let_calls_pass
 from engine.foundation.process import Process, session_leader
 
 PART = "DARI_PART"
@@ -29,10 +30,13 @@ _DEFAULT_ACTION = (
 _KILLED_PATIENCE = 5.0
 
 
-def start_process(name: str, command: Sequence[str], environment: Mapping[str, str], log: Path) -> Process:
+def start_process(
+    name: str, command: Sequence[str], environment: Mapping[str, str], log: Path, *, after_calls: bool = False
+) -> Process:
     """Starts a part in a session of its own, its output appended to `log`. Raises Invalid when that fails.
 
-    No signal meant for this process or its terminal reaches it, and it outlives this process.
+    No signal meant for this process or its terminal reaches it, and it outlives this process. One that comes
+    `after_calls` leaves the processor to them.
     """
     program = shutil.which(command[0])
     if program is None:
@@ -59,6 +63,8 @@ def start_process(name: str, command: Sequence[str], environment: Mapping[str, s
     process = Process.of_child(pid)  # one that ends at once has started too: whoever awaits it is told
     if process is None:
         raise Invalid(f"{name}: {program} was reaped by somebody else; see {log}")
+    if after_calls:
+        let_calls_pass(pid)
     return process
 
 

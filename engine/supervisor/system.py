@@ -187,7 +187,7 @@ def _postgres(server: Embedded, settings: Settings, *, can_be_late: bool) -> Par
 
     async def start() -> Process:
         await server.prepare()
-        return start_process("postgres", server.command(), told, log)
+        return start_process("postgres", server.command(), told, log, after_calls=True)
 
     async def answers(_process: Process) -> bool:
         return await server.answers()
