@@ -38,6 +38,10 @@ def archive_of(settings: Settings, database: AsyncEngine, clock: Clock) -> Archi
     )
 
 
+_LOGGED_WITHIN = 0.05
+"""Seconds by which the live log of calls may lag behind them."""
+
+
 def call_file_of(settings: Settings) -> CallFile:
     """Asterisk's own call records, of the Asterisk that this home runs."""
     return CallFile(settings.paths.asterisk / "log" / "cdr-custom" / "calls.csv")
@@ -53,6 +57,7 @@ def call_log_of(
         mask=settings.mask_numbers,
         max_bytes=settings.call_log_bytes,
         files=settings.call_log_files,
+        within=_LOGGED_WITHIN,
         tell=tell,
     )
     stack.callback(call_log.close)

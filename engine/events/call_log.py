@@ -5,6 +5,7 @@ One process writes one NAME (the engine `calls`, the jobs role `messages`). `cal
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import time
@@ -155,10 +156,18 @@ class CallLog:
         mask: bool,
         max_bytes: int,
         files: int,
+        within: float = 0.0,
         tell: Callable[[CallEvent], None] | None = None,
     ) -> None:
-        """`files` rotated ones are kept of each: NAME.log.1 is the youngest. `tell` gets each event, unmasked."""
+        """`files` rotated ones are kept of each: NAME.log.1 is the youngest. `tell` gets each event, unmasked.
+
+        Events of `within` seconds are written together, which takes them out of the way of calls; that needs a running
+        event loop, and `close`.
+        """
         self._mask = mask
+        self._within = within
+        self._waiting: list[CallEvent] = []
+        self._soon: asyncio.TimerHandle | None = None
         self._tell = tell
         self._lines = _RotatedFile(folder / f"{name}.log", max_bytes, files)
         self._objects = _RotatedFile(folder / f"{name}.jsonl", max_bytes, files)
@@ -166,19 +175,32 @@ class CallLog:
         self.lost = 0
 
     def write(self, event: CallEvent) -> None:
-        """Appends the event to both files."""
+        """Tells of the event at once, and appends it to both files soon."""
         if self._tell is not None:
             self._tell(event)
-        detail = printable(event.detail)[:_LONGEST_DETAIL]
-        if detail != event.detail:
-            event = msgspec.structs.replace(event, detail=detail)
-        if self._mask:
-            event = without_numbers(event)
+        self._waiting.append(event)
+        if not self._within:
+            self._append()
+        elif self._soon is None:
+            self._soon = asyncio.get_running_loop().call_later(self._within, self._append)
+
+    def close(self) -> None:
+        """Nothing is left to be written."""
+        if self._soon is not None:
+            self._soon.cancel()
+        if self._waiting:
+            self._append()
+        self._lines.close()
+        self._objects.close()
+
+    def _append(self) -> None:
+        self._soon = None
+        events, self._waiting = [self._as_written(event) for event in self._waiting], []
         try:
-            self._lines.append(line(event).encode() + b"\n")
-            self._objects.append(msgspec.json.encode(event) + b"\n")
+            self._lines.append(b"".join(line(event).encode() + b"\n" for event in events))
+            self._objects.append(b"".join(msgspec.json.encode(event) + b"\n" for event in events))
         except OSError as error:
-            self.lost += 1
+            self.lost += len(events)
             if not self._failing:
                 log.warning("call log cannot be written", file=error.filename, reason=error.strerror)
             self._failing = True
@@ -187,9 +209,11 @@ class CallLog:
                 log.warning("call log is written again", lost=self.lost)
             self._failing = False
 
-    def close(self) -> None:
-        self._lines.close()
-        self._objects.close()
+    def _as_written(self, event: CallEvent) -> CallEvent:
+        detail = printable(event.detail)[:_LONGEST_DETAIL]
+        if detail != event.detail:
+            event = msgspec.structs.replace(event, detail=detail)
+        return without_numbers(event) if self._mask else event
 
 
 class _RotatedFile:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from engine.events.call_log import CallEvent, CallEventKind, CallLog, line, short_id, without_numbers
 from engine.events.call_log_reader import read
 from engine.foundation.phone_number import PhoneNumber
+from tests.eventually import eventually
 
 CALL = UUID("01a1ff31-ad5e-7b99-900a-1d7d49068bc3")
 EVENT = CallEvent(
@@ -47,6 +48,20 @@ def log_in() -> Iterator[Open]:
     yield opened
     for log in logs:
         log.close()
+
+
+async def test_events_of_a_moment_are_written_together_and_the_last_ones_at_the_end(tmp_path: Path) -> None:
+    told: list[CallEvent] = []
+    log = CallLog(tmp_path, "calls", mask=False, max_bytes=100_000, files=3, within=0.05, tell=told.append)
+    events = numbered(4)
+    for event in events[:3]:
+        log.write(event)
+    assert told == events[:3]
+    assert not (tmp_path / "calls.log").exists()
+    await eventually(lambda: (tmp_path / "calls.log").exists() and len(read(tmp_path)) == 3)
+    log.write(events[3])
+    log.close()
+    assert [event.detail for event in read(tmp_path)] == [event.detail for event in events]
 
 
 def numbered(count: int) -> list[CallEvent]:
