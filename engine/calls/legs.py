@@ -36,6 +36,8 @@ class Legs(Facts):
         self.life = life
         self.id = notes.arrival.call_id
         self.bridge = bridge_of(self.id, board.node)
+        self.invited = False
+        """Whether the first INVITE is on its way, or could not be sent."""
         self._firsts = 0
         self._invites = 0
         if life == 1 and notes.arrival.direction is Direction.INCOMING:
@@ -66,6 +68,9 @@ class Legs(Facts):
         except DariError:
             party.free_trunk()
             raise
+        finally:
+            self.invited = True
+            self.wake()
 
     def _new_target(self, telephone: Telephone, trunk: Trunk) -> Party:
         self._invites += 1
@@ -89,6 +94,7 @@ class Legs(Facts):
     def know_again(self, earlier: Iterable[Party], targets: Iterable[Party]) -> None:
         """The legs that an earlier life of the engine dialled, oldest first; the caller's own is known."""
         self.earlier, self.targets = list(earlier), list(targets)
+        self.invited = bool(self.targets)
         self._firsts = max(
             (attempt_of(one.channel) for one in (*self.earlier, self.caller) if call_of(one.channel)), default=0
         )
@@ -113,10 +119,14 @@ class Legs(Facts):
             log.warning("target not hung up yet", call=str(self.id), reason=str(error))
 
     async def _hang_up(self, party: Party, cause: int) -> None:
+        if self._is_to_end(party, cause):
+            await self.board.ari.hang_up(party.channel, cause)
+
+    def _is_to_end(self, party: Party, cause: int) -> bool:
+        """Whether Asterisk is to be told that this leg ends; one that has not ended yet does so with `cause`."""
         if not party.gone:
             party.cause = party.cause or cause
-        if not party.leaves:
-            await self.board.ari.hang_up(party.channel, cause)
+        return not party.leaves
 
 
 def _variables(telephone: Telephone, trunk: Trunk) -> dict[str, str]:

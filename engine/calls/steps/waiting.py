@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 
@@ -20,6 +19,8 @@ log = structlog.get_logger(__name__)
 
 CONNECTING = "ko/connecting"
 """What the target hears while it waits for the caller to have heard a mandatory notice."""
+_INVITE_FIRST = 0.05
+"""Seconds that the caller's sound waits at most for the INVITE to the telephone: together each slows the other."""
 _CONNECTING_EVERY = 2.0
 """Seconds of silence between two of those."""
 
@@ -47,7 +48,8 @@ class Waiting:
 
     async def hear(self) -> None:
         """Notices, then ringback until cancelled; not again what the caller has heard, or still hears."""
-        await asyncio.sleep(0)  # the telephone is rung first
+        call = self._call
+        await call.until(lambda: call.invited or self._is_enough(), within=_INVITE_FIRST)
         try:
             await self._notices()
             if self._plan.consent is not None:
