@@ -36,7 +36,7 @@ KEEP_VOICEMAIL = "keep_voicemail"
 """The job that follows a call whose caller could leave a message; the same payload."""
 BATCH = 200
 """Records in one transaction: fast enough after an outage, far from PostgreSQL's 32,767 parameters."""
-_GATHER = 0.25
+_GATHER = 0.5
 """Seconds in which records join one transaction: its cost is shared, and nobody waits for a record."""
 _FIRST_WAIT, _LONGEST_WAIT = 0.1, 5.0
 

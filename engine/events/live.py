@@ -23,7 +23,7 @@ from engine.foundation.errors import DariError
 KEPT = 10_000
 """Events that wait at most; older ones are left to the record."""
 _AT_ONCE = 500
-_GATHER = 0.1  # seconds in which events join one transaction
+_GATHER = 0.2  # seconds in which events join one transaction
 _FIRST_WAIT, _LONGEST_WAIT = 0.1, 5.0
 
 _KINDS = {

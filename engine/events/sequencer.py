@@ -26,7 +26,7 @@ NUMBERED = "dari_stream"
 """Notified with the top-level account when its stream has news."""
 _LOOKS_ANYWAY = 1.0
 """Seconds: the one who was to number them may have died with the lock."""
-_GATHER = 0.05  # seconds in which what is committed shares one numbering
+_GATHER = 0.1  # seconds in which what is committed shares one numbering
 _FIRST_WAIT, _LONGEST_WAIT = 0.1, 5.0
 
 log = structlog.get_logger(__name__)
