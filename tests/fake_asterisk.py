@@ -356,6 +356,17 @@ class FakeAsterisk(Ari):
             with suppress(ChannelGone):  # Asterisk says that it was done
                 await self._switch.done(leg, entered, self._limit)
 
+    async def answer_into(self, bridge: str, caller: str, other: str) -> DariError | None:
+        joined: DariError | None = None
+        try:
+            await self.answer(caller)
+        finally:  # Asterisk does the second whatever came of the first
+            try:
+                await self.add_to_bridge(bridge, caller, other)
+            except DariError as error:
+                joined = error
+        return joined
+
     async def remove_from_bridge(self, bridge: str, channel: str) -> None:
         await self._arrive("remove_from_bridge")
         if (leg := self._switch.legs.get(channel)) and leg.bridge == bridge:
@@ -365,6 +376,16 @@ class FakeAsterisk(Ari):
         await self._arrive("destroy_bridge")
         if bridge in self._switch.bridges:
             self._switch.destroy_bridge(bridge)
+
+    async def clear_away(self, hang_ups: Iterable[tuple[str, int]], bridges: Iterable[str]) -> list[DariError]:
+        failures: list[DariError] = []
+        ends = [*(self.hang_up(*one) for one in hang_ups), *map(self.destroy_bridge, bridges)]
+        for end in ends:
+            try:
+                await end
+            except DariError as error:
+                failures.append(error)
+        return failures
 
     # The manager
 

@@ -17,10 +17,10 @@ import msgspec
 from yarl import URL
 
 from engine.asterisk.events import Bridge, Channel
-from engine.asterisk.http import Broken, Http, Unreachable
+from engine.asterisk.http import Broken, Command, Http, Outcome, Unreachable
 from engine.asterisk.media import MEDIA_FORMAT, MediaLine, MediaSocket
 from engine.asterisk.operations import Operation
-from engine.foundation.errors import Conflict, GaveUp, Invalid, NotAllowed, NotFound, TryLater
+from engine.foundation.errors import Conflict, DariError, GaveUp, Invalid, NotAllowed, NotFound, TryLater
 
 _NORMAL_CLEARING = 16
 _ASKED_AGAIN_FOR = 1.0
@@ -384,6 +384,21 @@ class Ari:
         """Connects the channels. Raises ChannelGone, NotInApplication, or NotFound for the bridge."""
         await self._do(Operation.ADD_TO_BRIDGE, bridgeId=bridge, channel=list(channels))
 
+    async def answer_into(self, bridge: str, caller: str, other: str) -> DariError | None:
+        """Answers the caller and connects the two, in one go. Raises as `answer` does.
+
+        Returns what `add_to_bridge` would raise when the caller is answered and the two are not, or not surely,
+        connected.
+        """
+        answered, joined = await self._do_in_order(
+            (Operation.ANSWER, {"channelId": caller}),
+            (Operation.ADD_TO_BRIDGE, {"bridgeId": bridge, "channel": [caller, other]}),
+        )
+        is_unknown = isinstance(answered, OutcomeUnknown)
+        if isinstance(answered, DariError) and not (is_unknown and await self._is_up(caller)):
+            raise answered
+        return joined if isinstance(joined, DariError) else None
+
     async def remove_from_bridge(self, bridge: str, channel: str) -> None:
         """Takes a channel out; it takes commands of its own again when this returns. Done already is done."""
         with suppress(NotFound, WrongState, NotInApplication, Invalid):  # it, or the bridge, goes or has gone
@@ -391,8 +406,24 @@ class Ari:
 
     async def destroy_bridge(self, bridge: str) -> None:
         """Destroys a bridge; its channels stay. Destroyed already is done."""
-        with suppress(WrongState):  # what Asterisk says for a moment instead of 404, while the bridge goes
-            await self._do_unless_gone(Operation.DESTROY_BRIDGE, bridgeId=bridge)
+        for failure in await self.clear_away((), (bridge,)):
+            raise failure
+
+    async def clear_away(self, hang_ups: Iterable[tuple[str, int]], bridges: Iterable[str]) -> list[DariError]:
+        """Ends channels, each with its Q.850 cause, and destroys bridges, in one go; done already is done.
+
+        Returns what could not be done, and why.
+        """
+        channels = [(Operation.HANG_UP, {"channelId": one, "reason_code": str(cause)}) for one, cause in hang_ups]
+        steps = [*channels, *((Operation.DESTROY_BRIDGE, {"bridgeId": bridge}) for bridge in bridges)]
+        if not steps:
+            return []
+        outcomes = await self._do_in_order(*steps)
+        return [
+            outcome
+            for (operation, _), outcome in zip(steps, outcomes, strict=True)
+            if isinstance(outcome, DariError) and not _is_done(operation, outcome)
+        ]
 
     # The one place where requests are made
 
@@ -412,9 +443,13 @@ class Ari:
     async def _do(self, operation: Operation, **values: Any) -> bytes:
         try:
             return await self._send(operation, values, self._timeout)
-        except OutcomeUnknown:
-            if operation in _NOT_TWICE:
-                raise
+        except OutcomeUnknown as unknown:
+            return await self._again(operation, values, unknown)
+
+    async def _again(self, operation: Operation, values: dict[str, Any], unknown: OutcomeUnknown) -> bytes:
+        """Does what may have been done already; raises `unknown` where that could do harm."""
+        if operation in _NOT_TWICE:
+            raise unknown
         try:
             return await self._send(operation, values, _ASKED_AGAIN_FOR)
         except WrongState:
@@ -439,18 +474,59 @@ class Ari:
         return msgspec.json.decode(answer, type=Channel).state == "Up"
 
     async def _send(self, operation: Operation, values: dict[str, Any], within: float) -> bytes:
-        path, body = _request(operation, values)
         try:
-            status, answer = await self._http.ask(operation.method, path, body, within)
+            outcome: Outcome = await self._http.ask(_command(operation, values), within)
         except Unreachable as error:
-            raise TryLater(f"Asterisk cannot be reached at {self._url}: {error}; is it running?") from None
-        except Broken as error:
-            raise _unknown(operation, str(error)) from None
-        except TimeoutError:
-            raise _unknown(operation, f"no answer within {within:g} s") from None
-        if status >= 400:
-            raise _error(operation, status, answer)
-        return answer
+            raise self._unreachable(error) from None
+        except (Broken, TimeoutError) as error:
+            outcome = error
+        return _answer_to(operation, outcome, within)
+
+    async def _do_in_order(self, *steps: _Step) -> list[bytes | DariError]:
+        """Does them one after the other, whatever comes of each, sent in one piece; what `_do` would give or raise."""
+        try:
+            sent = await self._http.ask_in_order([_command(*step) for step in steps], self._timeout)
+        except Unreachable as error:
+            return [self._unreachable(error) for _ in steps]
+        except TimeoutError as error:
+            sent = [error for _ in steps]
+        return [await self._what_came_of(step, outcome) for step, outcome in zip(steps, sent, strict=True)]
+
+    async def _what_came_of(self, step: _Step, outcome: Outcome) -> bytes | DariError:
+        operation, values = step
+        try:
+            try:
+                return _answer_to(operation, outcome, self._timeout)
+            except OutcomeUnknown as unknown:
+                return await self._again(operation, values, unknown)
+        except DariError as error:
+            return error
+
+    def _unreachable(self, error: Unreachable) -> TryLater:
+        return TryLater(f"Asterisk cannot be reached at {self._url}: {error}; is it running?")
+
+
+_Step = tuple[Operation, dict[str, Any]]
+
+
+def _command(operation: Operation, values: dict[str, Any]) -> Command:
+    path, body = _request(operation, values)
+    return Command(operation.method, path, body)
+
+
+def _is_done(operation: Operation, refusal: DariError) -> bool:
+    """Whether what is to be gone is: for a moment Asterisk says 409 instead of 404, while a bridge goes."""
+    return isinstance(refusal, NotFound) or (operation is Operation.DESTROY_BRIDGE and isinstance(refusal, WrongState))
+
+
+def _answer_to(operation: Operation, outcome: Outcome, within: float) -> bytes:
+    if isinstance(outcome, Broken):
+        raise _unknown(operation, str(outcome))
+    if isinstance(outcome, TimeoutError):
+        raise _unknown(operation, f"no answer within {within:g} s")
+    if outcome.status >= 400:
+        raise _error(operation, outcome.status, outcome.body)
+    return outcome.body
 
 
 def _request(operation: Operation, values: dict[str, Any]) -> tuple[str, bytes]:
@@ -492,7 +568,7 @@ _OTHER_WORDS_FOR_GONE = (
     (Operation.ANSWER, 500, "Failed to answer channel"),
 )
 
-_ERRORS: dict[int, type[Exception]] = {
+_ERRORS: dict[int, type[DariError]] = {
     401: NotAllowed,
     403: NotAllowed,
     404: NotFound,
@@ -502,7 +578,7 @@ _ERRORS: dict[int, type[Exception]] = {
 }
 
 
-def _error(operation: Operation, status: int, body: bytes) -> Exception:
+def _error(operation: Operation, status: int, body: bytes) -> DariError:
     try:
         complaint = msgspec.json.decode(body, type=_Complaint)
     except msgspec.DecodeError:

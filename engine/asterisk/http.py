@@ -13,6 +13,7 @@ import struct
 from asyncio.trsock import TransportSocket
 from base64 import b64encode
 from collections import deque
+from collections.abc import Sequence
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -45,6 +46,13 @@ def say_nothing_more_once_closed(connection: socket.socket | TransportSocket) ->
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NOTHING_MORE)
 
 
+class Command(NamedTuple):
+    method: str
+    path: str
+    body: bytes
+    """JSON, or nothing."""
+
+
 class Answer(NamedTuple):
     status: int
     body: bytes
@@ -56,6 +64,9 @@ class Unreachable(Exception):  # noqa: N818 - what happened, not what failed
 
 class Broken(Exception):  # noqa: N818 - what happened, not what failed
     """The connection ended before the answer, or the answer cannot be read."""
+
+
+Outcome = Answer | Broken | TimeoutError
 
 
 class Http:
@@ -79,10 +90,21 @@ class Http:
         """Commands without a connection, in their order: each is given one, or None when it may make one."""
         self._closed = False
 
-    async def ask(self, method: str, path: str, body: bytes, within: float) -> Answer:
-        """Sends a command, with a body of JSON or none, and waits for its answer.
+    async def ask(self, command: Command, within: float) -> Answer:
+        """Sends a command and waits for its answer.
 
         Raises Unreachable or Broken, or TimeoutError after `within` seconds: it is given up then, as when cancelled.
+        """
+        (outcome,) = await self.ask_in_order((command,), within)
+        if isinstance(outcome, Answer):
+            return outcome
+        raise outcome
+
+    async def ask_in_order(self, commands: Sequence[Command], within: float) -> list[Outcome]:
+        """Sends commands in one piece, which costs both sides little more than one of them; what came of each.
+
+        One begins when the one before it has been answered, whatever the answer was. Raises Unreachable, or
+        TimeoutError when there is no connection to be had: then nothing was asked.
         """
         loop = asyncio.get_running_loop()
         latest = loop.time() + within
@@ -92,20 +114,23 @@ class Http:
                 line = await self._one_more()
         self._busy.add(line)
         limit = loop.call_at(latest, line.give_up)
+        all_answered = False
         try:
-            return await line.ask(self._command(method, path, body))
-        except BaseException:
-            line.end()
-            raise
+            answers = line.ask(b"".join(map(self._written, commands)), len(commands))
+            outcomes = [await answer for answer in answers]
+            all_answered = isinstance(outcomes[-1], Answer)
+            return outcomes
         finally:
             limit.cancel()
+            if not all_answered:
+                line.end()
             self._take_back(line)
 
-    def _command(self, method: str, path: str, body: bytes) -> bytes:
-        head = f"{method} {self._base}{path}{self._headers}"
-        if body:
+    def _written(self, command: Command) -> bytes:
+        head = f"{command.method} {self._base}{command.path}{self._headers}"
+        if body := command.body:
             return f"{head}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
-        return f"{head}\r\n".encode() if method == "GET" else f"{head}Content-Length: 0\r\n\r\n".encode()
+        return f"{head}\r\n".encode() if command.method == "GET" else f"{head}Content-Length: 0\r\n\r\n".encode()
 
     def close(self) -> None:
         """Ends all connections; a command that still waits is broken, and none is sent any more."""
@@ -185,7 +210,7 @@ class Http:
 
 
 class _Line(asyncio.Protocol):
-    """One connection, for one command at a time."""
+    """One connection, for the commands of one piece at a time."""
 
     def __init__(self) -> None:
         self.is_new = True
@@ -194,26 +219,37 @@ class _Line(asyncio.Protocol):
         self.used_at = 0.0
         self._transport: asyncio.Transport | None = None
         self._received = b""
-        self._answer: asyncio.Future[Answer] | None = None
+        self._asked: deque[asyncio.Future[Outcome]] = deque()
+        """What is not answered yet, in its order."""
 
-    def ask(self, command: bytes) -> asyncio.Future[Answer]:
-        """Who does not wait for the whole answer must `end` it."""
-        self._answer = asyncio.get_running_loop().create_future()
+    def ask(self, commands: bytes, count: int) -> list[asyncio.Future[Outcome]]:
+        """The answers to come. Who does not wait for all of them must `end` it."""
+        new = asyncio.get_running_loop().create_future
+        answers: list[asyncio.Future[Outcome]] = [new() for _ in range(count)]
+        self._asked.extend(answers)
         if self.ended or self._transport is None:
-            self._answer.set_exception(Broken("the connection has ended"))
+            self._tell_all(Broken("the connection has ended"))
         else:
-            self._transport.write(command)
-        return self._answer
+            self._transport.write(commands)
+        return answers
 
     def give_up(self) -> None:
         """It takes too long."""
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(TimeoutError())
+        self._tell_all(TimeoutError())
 
     def end(self) -> None:
         self.ended = True
         if self._transport is not None:
             self._transport.abort()
+
+    def _tell_all(self, outcome: Outcome) -> None:
+        while self._asked:
+            self._tell(outcome)
+
+    def _tell(self, outcome: Outcome) -> None:
+        answer = self._asked.popleft()
+        if not answer.done():
+            answer.set_result(outcome)
 
     # What the event loop calls
 
@@ -223,24 +259,20 @@ class _Line(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._received = self._received + data if self._received else data
-        if self._answer is None or self._answer.done():
-            self.end()  # nothing was asked
-            return
         try:
-            answer = self._whole_answer()
+            while self._asked and (answer := self._whole_answer()):
+                self._tell(answer)
         except Broken as error:
-            self._answer.set_exception(error)
-        else:
-            if answer is not None:
-                self._answer.set_result(answer)
+            self._tell_all(error)
+        if self._received and not self._asked:
+            self.end()  # nothing was asked
 
     def connection_lost(self, error: Exception | None) -> None:
         self.ended = True
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(Broken(type(error).__name__ if error else "the connection was closed"))
+        self._tell_all(Broken(type(error).__name__ if error else "the connection was closed"))
 
     def _whole_answer(self) -> Answer | None:
-        """The answer if all of it has come. Raises Broken when it cannot be read."""
+        """The next answer if all of it has come. Raises Broken when it cannot be read."""
         end = self._received.find(_HEAD_END)
         if end < 0:
             if len(self._received) > _LONGEST_HEAD:
@@ -253,8 +285,7 @@ class _Line(asyncio.Protocol):
         whole = begin + (int(length[1]) if length else 0)
         if len(self._received) < whole:
             return None
-        body, rest = self._received[begin:whole], self._received[whole:]
-        self._received = b""
-        if rest or _LAST.search(head):
+        body, self._received = self._received[begin:whole], self._received[whole:]
+        if _LAST.search(head):
             self.end()
         return Answer(int(status[1]), body)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import structlog
 
@@ -23,6 +23,8 @@ from engine.foundation.errors import Conflict, DariError, NotFound, TryLater
 from engine.foundation.tasks import Tasks
 
 log = structlog.get_logger(__name__)
+
+_T = TypeVar("_T")
 
 PLAIN = "mixing"
 """A bridge in which nobody listens for keys."""
@@ -99,10 +101,10 @@ class Call(Legs):
             if not await self._until(happened, left):
                 return False
 
-    async def to_caller(self, command: Awaitable[None]) -> None:
+    async def to_caller(self, command: Awaitable[_T]) -> _T:
         """A command on the caller's channel: when the channel is not there any more, the caller has hung up."""
         try:
-            await command
+            return await command
         except NotFound:
             self.lose(self.caller, hung_up=not self.notes.stopped)
             raise CallerHungUp from None
@@ -203,6 +205,23 @@ class Call(Legs):
     async def answer(self) -> None:
         """200 OK to the caller."""
         await self.to_caller(self.board.ari.answer(self.caller.channel))
+        self._is_answered()
+
+    async def answer_and_connect(self, target: Party) -> None:
+        """200 OK to the caller, and the two hear each other from here on."""
+        ari = self.board.ari
+        apart = await self.to_caller(ari.answer_into(self.bridge, self.caller.channel, target.channel))
+        self._is_answered()
+        try:
+            if isinstance(apart, OutcomeUnknown):
+                await self._see_them_joined(target)
+            elif apart is not None:
+                raise apart
+        except (NotFound, Conflict):  # one of the two has hung up; the event tells which
+            if not await self.until(lambda: target.gone, within=_NEWS_WITHIN):
+                raise
+
+    def _is_answered(self) -> None:
         self.notes.answered = self.notes.answered or self.notes.moment()
         self.caller.answered = self.caller.answered or self.notes.answered
 
@@ -233,20 +252,6 @@ class Call(Legs):
             if self._bridge_asked_for:
                 await self.board.ari.destroy_bridge(self.bridge)
             self._bridge_asked_for = self._bridge_stands = False
-
-    async def bridge_with(self, target: Party) -> None:
-        """The two hear each other from here on."""
-        try:
-            await self._join(target)
-        except (NotFound, Conflict):  # one of the two has hung up; the event tells which
-            if not await self.until(lambda: target.gone, within=_NEWS_WITHIN):
-                raise
-
-    async def _join(self, target: Party) -> None:
-        try:
-            await self.board.ari.add_to_bridge(self.bridge, self.caller.channel, target.channel)
-        except OutcomeUnknown:
-            await self._see_them_joined(target)
 
     async def _see_them_joined(self, target: Party) -> None:
         """No answer says nothing: the two may be talking. Asterisk is looked at, and asked again, until it tells."""
@@ -286,20 +291,18 @@ class Call(Legs):
         await self._meanwhile.close()
         self.state = CallState.ENDED
         self.wake()
-        work = [self._hang_up(self.caller, CAUSE_TOWARDS_CALLER[self.notes.result or Result.FAILED])]
+        legs = [(self.caller, CAUSE_TOWARDS_CALLER[self.notes.result or Result.FAILED])]
         # Those that are known to be gone too: what told us may have been a refusal while they still came.
-        work += [self._hang_up(party, NORMAL_CLEARING) for party in (*self.earlier, *self.targets)]
-        work += [self.board.ari.hang_up(spy, NORMAL_CLEARING) for ids in self.listeners for spy in ids.channels]
-        work += [self.board.ari.destroy_bridge(ids.bridge) for ids in self.listeners]
-        work.append(self._destroy_bridge())
-        outcomes = await asyncio.gather(*work, return_exceptions=True)
+        legs += [(party, NORMAL_CLEARING) for party in (*self.earlier, *self.targets)]
+        hang_ups = [(party.channel, cause) for party, cause in legs if self._is_to_end(party, cause)]
+        hang_ups += [(spy, NORMAL_CLEARING) for ids in self.listeners for spy in ids.channels]
+        async with self._bridge_in_work:
+            bridges = [self.bridge] if self._bridge_asked_for else []
+            failures = await self.board.ari.clear_away(hang_ups, [*bridges, *(ids.bridge for ids in self.listeners)])
         await self._ahead.close()
         for party in self.parties:
             party.free_trunk()
-        failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
         for failure in failures:
-            if not isinstance(failure, DariError):
-                raise failure
             log.warning("not cleared away", call=str(self.id), reason=str(failure))
         return not failures
 

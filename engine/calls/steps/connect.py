@@ -40,8 +40,7 @@ async def connect(call: Call, target: Party) -> None:
     call.move(CallState.CONNECTED)
     if call.caller.answered:  # its music began when it was up: that would go on in the bridge, over the target's voice
         await call.stop_music()
-    await call.answer()
-    await call.bridge_with(target)
+    await call.answer_and_connect(target)
     call.notes.end_steps()
     call.notes.begin(StepKind.CONNECT, (Side.CALLER, Side.TARGET))
     call.notes.tell(CallEventKind.CONNECTED)

@@ -308,6 +308,34 @@ async def test_two_in_a_bridge_are_told_and_seen(world: World) -> None:
     assert set(shown.channels) == {channel, target}
 
 
+async def test_caller_is_answered_into_the_bridge_in_one_go_and_all_goes_in_one_go(world: World) -> None:
+    bridge, target = fresh("b"), fresh("t")
+    await world.ari.create_bridge(bridge)
+    channel, caller = await world.incoming()
+    await originate(world, target, Answers(0.1))
+    await world.inbox.next(StasisStart, target)
+    assert await world.ari.answer_into(bridge, channel, target) is None
+    await world.inbox.next(ChannelEnteredBridge, target)
+    assert (await world.ari.channel(channel)).state == "Up"
+    assert await world.ari.clear_away([(channel, 16), (target, 16), (fresh("gone"), 16)], [bridge, fresh("gone")]) == []
+    await caller.until_over()
+    await world.inbox.next(ChannelDestroyed, target)
+    assert bridge not in [shown.id for shown in await world.ari.bridges()]
+
+
+async def test_answer_into_a_bridge_tells_what_failed(world: World) -> None:
+    bridge, target = fresh("b"), fresh("t")
+    await originate(world, target, Answers(0.1))
+    await world.inbox.next(StasisStart, target)
+    with pytest.raises(ChannelGone):
+        await world.ari.answer_into(bridge, fresh("gone"), target)
+    channel, _ = await world.incoming()
+    apart = await world.ari.answer_into(bridge, channel, target)
+    assert isinstance(apart, NotFound)
+    await world.ari.create_bridge(bridge)
+    assert isinstance(await world.ari.answer_into(bridge, channel, fresh("gone")), ChannelGone)
+
+
 async def test_caller_who_hangs_up_leaves_the_target_in_the_bridge(world: World) -> None:
     bridge, target = fresh("b"), fresh("t")
     channel, caller = await world.bridged(bridge, target)

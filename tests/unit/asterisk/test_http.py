@@ -11,7 +11,7 @@ from itertools import pairwise
 import pytest
 
 from engine.asterisk import http
-from engine.asterisk.http import Answer, Broken, Http, Unreachable
+from engine.asterisk.http import Answer, Broken, Command, Http, Unreachable
 from engine.foundation.tasks import Tasks
 from tests.eventually import eventually
 from tests.loopback import ANY_PORT
@@ -89,14 +89,14 @@ async def server_that(*says: Says) -> AsyncIterator[tuple[Server, Http]]:
 
 
 async def ask(client: Http, body: bytes = b"", within: float = PATIENCE) -> Answer:
-    return await client.ask("POST", "/ari/x", body, within)
+    return await client.ask(Command("POST", "/ari/x", body), within)
 
 
 async def test_a_command_says_what_it_must_and_one_connection_serves_one_after_the_other() -> None:
     async with server_that(answers(OK), answers(NO_CONTENT), answers(OK)) as (server, client):
         assert await ask(client, b'{"a":1}') == Answer(200, b"ok")
         assert await ask(client) == Answer(204, b"")
-        assert await client.ask("GET", "/ari/y?z=1", b"", PATIENCE) == Answer(200, b"ok")
+        assert await client.ask(Command("GET", "/ari/y?z=1", b""), PATIENCE) == Answer(200, b"ok")
         host = server.url.removeprefix("http://").removesuffix("/base").encode()
         common = b"Host: " + host + b"\r\nAuthorization: Basic ZGFyaTpzZWNyZXQ=\r\n"
         assert server.commands == [
@@ -225,3 +225,39 @@ async def test_a_server_that_is_not_there_is_told_as_that() -> None:
         url = server.url
     with pytest.raises(Unreachable, match=r"refused|failed"):
         await ask(Http(url, "dari", "secret"))
+
+
+ONE, OTHER = Command("POST", "/ari/one", b"{}"), Command("DELETE", "/ari/other", b"")
+
+
+async def test_commands_of_one_piece_share_a_connection_and_each_has_its_own_answer() -> None:
+    refused = OK.replace(b"200 OK", b"404 Not Found")
+    async with server_that(answers(refused), answers(NO_CONTENT)) as (server, client):
+        assert await client.ask_in_order((ONE, OTHER), PATIENCE) == [Answer(404, b"ok"), Answer(204, b"")]
+        assert [command.split(b" ")[1] for command in server.commands] == [b"/base/ari/one", b"/base/ari/other"]
+        assert server.connections == 1
+
+
+async def test_answers_of_one_piece_may_come_together() -> None:
+    async with server_that(answers(OK + NO_CONTENT), nothing, answers(OK)) as (server, client):
+        assert await client.ask_in_order((ONE, OTHER), PATIENCE) == [Answer(200, b"ok"), Answer(204, b"")]
+        await eventually(lambda: len(server.commands) == 2)
+        assert (await ask(client)).body == b"ok"
+        assert server.connections == 1
+
+
+@pytest.mark.parametrize("first", [answers(OK.replace(b"Server: Asterisk", b"Connection: close")), answers(OK)])
+async def test_what_is_not_answered_when_the_connection_ends_is_broken(first: Says) -> None:
+    async with server_that(first, closes) as (_, client):
+        done, lost = await client.ask_in_order((ONE, OTHER), PATIENCE)
+        assert done == Answer(200, b"ok")
+        assert isinstance(lost, Broken)
+
+
+async def test_what_is_not_answered_in_time_is_given_up_with_its_connection() -> None:
+    async with server_that(answers(OK), nothing, answers(OK)) as (server, client):
+        done, late = await client.ask_in_order((ONE, OTHER), 0.2)
+        assert done == Answer(200, b"ok")
+        assert isinstance(late, TimeoutError)
+        await ask(client)
+        assert server.connections == 2
