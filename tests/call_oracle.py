@@ -20,9 +20,9 @@ from engine.cdr.model import CallRecord, Result, Side, StepKind
 from engine.foundation.tasks import Tasks
 from engine.sandbox.caller import CallerLeg
 from engine.sandbox.leg import Leg
-from tests.engine_rig import Rig, left_over
+from tests.engine_rig import Rig, left_over, lines_of
 from tests.eventually import eventually
-from tests.real_asterisk import CallLine, RunningAsterisk
+from tests.real_asterisk import RunningAsterisk
 
 TAKEN = "SUCCESS"
 """Asterisk's word for a call that an engine took."""
@@ -119,23 +119,12 @@ class Oracle:
     async def _taken(self, calls: Sequence[Watched]) -> list[str]:
         """The calls that an engine took, as Asterisk's CSV says; a call that Dari placed was taken by being placed."""
         came_in = [call.leg.call_id for call in calls if isinstance(call.leg, CallerLeg)]
-        lines = await self._lines(came_in)
-        untaken = [line for line in lines if line.engine != TAKEN]
+        lines = await lines_of(self.asterisk, self.rig, frozenset(came_in))
+        untaken = [line for line in lines.values() if line.engine != TAKEN]
         assert {(line.engine, line.cause) for line in untaken} <= LEFT_BEFORE, untaken
         self.found["left before an engine took the call"] += len(untaken)
         placed = [call.leg.call_id for call in calls if not isinstance(call.leg, CallerLeg)]
-        return placed + [line.call_id for line in lines if line.engine == TAKEN]
-
-    async def _lines(self, call_ids: list[str]) -> list[CallLine]:
-        wanted = frozenset(call_ids)
-
-        def lines() -> list[CallLine]:
-            return [line for line in self.asterisk.lines() if line.call_id in wanted]
-
-        await eventually(lambda: len(lines()) >= len(wanted))
-        found = lines()
-        assert Counter(line.call_id for line in found) == Counter(call_ids), "not one line of Asterisk's for each call"
-        return found
+        return placed + [call_id for call_id, line in lines.items() if line.engine == TAKEN]
 
     async def nothing_left(self, records: Sequence[CallRecord]) -> None:
         """No channel, bridge, live recording, task, place on a trunk or on a number (I4)."""

@@ -9,6 +9,8 @@ from pathlib import Path
 from tests.call_records import CALLER, MORNING, NUMBER
 
 _numbers = count(1)
+COLUMNS = 15
+"""Of the rows of this version."""
 
 
 def written_row(
@@ -29,17 +31,31 @@ def written_row(
     account: str = "",
     recording: str = "",
     notices: str = "",
-    columns: int = 22,
+    columns: int = COLUMNS,
 ) -> bytes:
-    """One line. `answered` and `lasted` are seconds after `began`; `sip_call_id` "" is no call from a trunk."""
+    """One line. `answered` and `lasted` are seconds after `began`; `sip_call_id` "" is no call from a trunk.
+
+    Other `columns` than ours are those of earlier versions: 22, or 14.
+    """
     serial = next(_numbers)
     channel = channel or f"{began.timestamp():.0f}.{serial}"
     instants = [began, began + timedelta(seconds=answered) if answered is not None else None]
     instants.append(began + timedelta(seconds=lasted))
+    ours, is_leg = columns == COLUMNS, sip_call_id == ""
+    if sip_call_id is None:
+        unwritten = ours and (alone == "full" or (alone == "" and offer == "SUCCESS"))
+        sip_call_id = "" if unwritten else f"{channel}@192.0.2.1"
+    called = NUMBER if alone == "yes" else ""
+    told = [result, target, account, recording, notices]
+    if ours:
+        written = ["" if is_leg else f"{cause} {offer} {presentation}", ""]
+        written.append("|".join([alone, called, *told]) if alone == "yes" else alone)
+    else:
+        written = [cause, offer, alone, called, presentation, *told]
     fields = [
         channel,
         channel,
-        f"{channel}@192.0.2.1" if sip_call_id is None else sip_call_id,
+        sip_call_id,
         f"PJSIP/carrier-{serial:08x}",
         caller,
         number,
@@ -47,16 +63,7 @@ def written_row(
         str(int(lasted)),
         str(int(lasted - answered)) if answered is not None else "0",
         "ANSWERED" if answered is not None else "NO ANSWER",
-        cause,
-        offer,
-        alone,
-        NUMBER if alone == "yes" else "",
-        presentation,
-        result,
-        target,
-        account,
-        recording,
-        notices,
+        *written,
     ]
     return (",".join('"{}"'.format(field.replace('"', '""')) for field in fields[:columns]) + "\n").encode()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,7 +34,7 @@ from engine.settings import PRODUCT_FILES
 from engine.trunks.model import Trunk
 from tests.eventually import PATIENCE, eventually
 from tests.planning import HandPlanner, HandTrunks, treatment_of
-from tests.real_asterisk import RunningAsterisk
+from tests.real_asterisk import CallLine, RunningAsterisk
 from tests.tones import tone, write_audio
 
 NODE = "n1"
@@ -145,6 +145,23 @@ class Rig:
             self.records += batch
             await spool.drained([record.call_id for record in batch])
             self.news.set()
+
+
+async def lines_of(asterisk: RunningAsterisk, rig: Rig, call_ids: Collection[str]) -> dict[str, CallLine]:
+    """Asterisk's own line of each call that came in, by its SIP Call-ID, once all are there.
+
+    Of a call that an engine took the line names only the channel, as the call's record does.
+    """
+
+    def lines() -> list[tuple[str, CallLine]]:
+        taken = {one.legs[0].channel: one.sip_call_id or "" for one in rig.records if one.sip_call_id in call_ids}
+        named = ((line.call_id or taken.get(line.unique, ""), line) for line in asterisk.lines())
+        return [(call_id, line) for call_id, line in named if call_id in call_ids]
+
+    await eventually(lambda: len(lines()) >= len(call_ids))
+    found = dict(lines())
+    assert len(found) == len(lines()), "not one line of Asterisk's for each call"
+    return found
 
 
 @asynccontextmanager

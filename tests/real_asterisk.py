@@ -59,16 +59,55 @@ class CallLine(NamedTuple):
     duration: str
     talk: str
     disposition: str
-    cause: str
-    engine: str
-    alone: str
-    alone_number: str
-    alone_presentation: str
-    alone_result: str
-    alone_target: str
-    alone_account: str
-    alone_recording: str
-    alone_notices: str
+    ended: str
+    unused: str
+    told_alone: str
+
+    @property
+    def cause(self) -> str:
+        return self._ended(0)
+
+    @property
+    def engine(self) -> str:
+        return self._ended(1)
+
+    @property
+    def presentation(self) -> str:
+        return self._ended(2)
+
+    @property
+    def alone(self) -> str:
+        return self._alone(0)
+
+    @property
+    def alone_number(self) -> str:
+        return self._alone(1)
+
+    @property
+    def alone_result(self) -> str:
+        return self._alone(2)
+
+    @property
+    def alone_target(self) -> str:
+        return self._alone(3)
+
+    @property
+    def alone_account(self) -> str:
+        return self._alone(4)
+
+    @property
+    def alone_recording(self) -> str:
+        return self._alone(5)
+
+    @property
+    def alone_notices(self) -> str:
+        return self._alone(6)
+
+    def _ended(self, place: int) -> str:
+        return self.ended.split(" ")[place] if self.ended else ""
+
+    def _alone(self, place: int) -> str:
+        return (self.told_alone.split("|") + [""] * 7)[place]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,13 +160,23 @@ class RunningAsterisk:
             return [CallLine(*line) for line in csv.reader(lines) if len(line) == columns]
 
     def lines_of(self, call_id: str) -> list[CallLine]:
-        """The lines of the call with this SIP Call-ID so far."""
+        """The lines so far of the call with this SIP Call-ID, which no engine took."""
         return [line for line in self.lines() if line.call_id == call_id]
 
     async def record_of(self, call_id: str) -> CallLine:
-        """The one line of a call that is over; Asterisk writes it a moment after the caller's last message."""
+        """The one line of such a call that is over; Asterisk writes it a moment after the caller's last message."""
         await eventually(lambda: bool(self.lines_of(call_id)))
         [line] = self.lines_of(call_id)
+        return line
+
+    async def line_of_channel(self, channel: str) -> CallLine:
+        """The one line of a channel that is over."""
+
+        def lines() -> list[CallLine]:
+            return [line for line in self.lines() if line.unique == channel]
+
+        await eventually(lambda: bool(lines()))
+        [line] = lines()
         return line
 
     @property

@@ -164,9 +164,9 @@ class ReadBack:
         """Some of the new rows."""
         for _ in range(min(_BREATH, len(self._new))):
             place, row = self._new[0]
-            if row.sip_call_id is not None and (row.alone is Alone.NO or was_taken(row)):
+            if row.from_trunk and (row.alone is Alone.NO or was_taken(row)):
                 self._waiting.setdefault(row.channel, _Waiting(place, row))
-            elif row.sip_call_id is not None:
+            elif row.from_trunk:
                 await self._make_record(row)
             self._new.popleft()  # only now: what failed is tried again
 

@@ -9,7 +9,7 @@ import msgspec
 from engine.calls.journal import legs_of, party_again, recall
 from engine.calls.notes import Notes, moment_of
 from engine.cdr.call_row import Row, with_end
-from engine.cdr.model import CallRecord, Leg, OpenCall, Result, Side, Step, StepKind, answered_as
+from engine.cdr.model import Arrival, CallRecord, Direction, Leg, OpenCall, Result, Side, Step, StepKind, answered_as
 
 _OF_THE_TALK = (StepKind.CONNECT, StepKind.RECORDING, StepKind.PAUSE, StepKind.LISTENING)
 
@@ -22,7 +22,8 @@ def lost(open_call: OpenCall, notes: Notes, row: Row | None, target: Row | None 
     """
     recall(notes, open_call)
     notes.stopped = moment_of(open_call.last_alive, notes.clock)
-    parties = [party_again(leg, notes.clock) for side in Side for leg in legs_of(open_call, side)]
+    known = [leg for side in Side for leg in legs_of(open_call, side)] or _came_in(open_call.arrival)
+    parties = [party_again(leg, notes.clock) for leg in known]
     for party in parties:
         party.end(notes.stopped)
     legs = tuple(party.leg() for party in parties)
@@ -33,6 +34,22 @@ def lost(open_call: OpenCall, notes: Notes, row: Row | None, target: Row | None 
     record = notes.record(legs)
     record = with_end(record, row) if row else record
     return _talked_until_one_left(record, target)
+
+
+def _came_in(arrival: Arrival) -> list[Leg]:
+    """The caller's leg of a call of which nothing else was told: by its channel Asterisk's row finds the record."""
+    if arrival.direction is not Direction.INCOMING:
+        return []
+    return [
+        Leg(
+            side=Side.CALLER,
+            channel=arrival.channel,
+            sip_call_id=arrival.sip_call_id,
+            trunk=arrival.trunk,
+            number=arrival.caller,
+            started_at=arrival.arrived_at,
+        )
+    ]
 
 
 def _talked_until_one_left(record: CallRecord, target: Row | None) -> CallRecord:

@@ -101,7 +101,7 @@ def _records_near(rows: Sequence[Row]) -> Select[Any]:
         .lateral()
     )
     channels = func.unnest(cast([row.channel for row in rows], ARRAY(String)))
-    sip_call_ids = func.unnest(cast([row.sip_call_id for row in rows], ARRAY(String)))
+    sip_call_ids = func.unnest(cast([row.sip_call_id for row in rows if row.sip_call_id], ARRAY(String)))
     return (
         select(arrived.c.arrived_at, arrived.c.sip_call_id, arrived.c.channel)
         .join_from(near, arrived, true())
@@ -123,7 +123,7 @@ def _whiles(began: Iterable[datetime]) -> list[tuple[datetime, datetime]]:
 async def compare(database: AsyncEngine, file: CallFile, since: datetime, until: datetime) -> Agreement:
     """Compares the rows of calls that ended from `since` to `until` with the records. Raises OSError, TryLater."""
     found = Agreement()
-    rows = (row for row in file.rows(since) if row.sip_call_id and row.ended_at <= until)
+    rows = (row for row in file.rows(since) if row.from_trunk and row.ended_at <= until)
     while some := await asyncio.to_thread(lambda: list(islice(rows, _AT_ONCE))):
         async with transaction(database) as connection:
             records = await count_records(connection, some)
@@ -140,7 +140,7 @@ def spooled(folders: Iterable[Path], rows: Iterable[Row]) -> set[str]:
     """
     channels: dict[bytes, set[str]] = defaultdict(set)
     for row in rows:
-        for name in (row.channel, row.sip_call_id):
+        for name in filter(None, (row.channel, row.sip_call_id)):
             channels[msgspec.json.encode(name)].add(row.channel)
     there: dict[UUID, set[str]] = defaultdict(set)
     done: set[UUID] = set()

@@ -22,7 +22,11 @@ from engine.cdr.model import CallRecord, Result, Side, Step, answered_as
 from engine.foundation.phone_number import PhoneNumber, national
 
 _COLUMNS = 14
-"""Of the rows of every version; what later ones append may be missing, and what is appended after that is not read."""
+"""Of the rows of every version; what others append may be missing, and what is appended after that is not read."""
+_ENDED = re.compile(r"([0-9]*) (\S*) (\S*)")
+"""The cause, what became of the offer, the caller's presentation: in earlier versions each has its own column."""
+_TOLD_ALONE = 7
+"""What one column tells of a call that the dialplan ran, parted by |: in earlier versions each part has its own."""
 _LONGEST = 4096
 # A quote inside a field is doubled and a field is closed before a comma, so that only a row's beginning looks so,
 # whatever a caller puts into a field, line feeds included.
@@ -49,8 +53,10 @@ class Row:
 
     channel: str
     """Its id (uniqueid)."""
+    from_trunk: bool
+    """Whether it is a call that came in; else it is a leg that was made here."""
     sip_call_id: str | None
-    """None: no call from a trunk."""
+    """None also of a call that an engine took or that was refused: the channel is what it is known by."""
     channel_name: str
     caller_sent: str
     number_sent: str
@@ -176,9 +182,13 @@ def _row(columns: list[str]) -> Row | None:
         return None
     answered_at = _instant(columns[7])
     alone, number, presentation, result, target, account, recorded, notices = _appended(columns)
+    cause, offer, joined = columns[12], columns[13], _ENDED.fullmatch(columns[12])
+    if joined is not None:
+        cause, offer, presentation = joined.groups()
     ran = Alone(alone) if alone in ("", "full") else Alone.YES
     return Row(
         channel=columns[0],
+        from_trunk=bool(joined or columns[2]),
         sip_call_id=columns[2] or None,
         channel_name=columns[3],
         caller_sent=columns[4],
@@ -186,8 +196,8 @@ def _row(columns: list[str]) -> Row | None:
         started_at=started_at,
         answered_at=min(max(answered_at, started_at), max(ended_at, started_at)) if answered_at else None,
         ended_at=max(ended_at, started_at),
-        cause=int(columns[12]) if re.fullmatch(r"[0-9]{1,3}", columns[12]) else 0,
-        offer=columns[13],
+        cause=int(cause) if re.fullmatch(r"[0-9]{1,3}", cause) else 0,
+        offer=offer,
         alone=ran,
         number=national(number or columns[5]),
         presentation=presentation,
@@ -200,8 +210,13 @@ def _row(columns: list[str]) -> Row | None:
 
 
 def _appended(columns: list[str]) -> tuple[str, str, str, str, str, str, str, str]:
-    """The columns after the first fourteen; those that are missing are empty."""
-    a, b, c, d, e, f, g, h = (*columns[_COLUMNS:22], *[""] * 8)[:8]
+    """The columns after the first fourteen as earlier versions have them; those that are missing are empty."""
+    joined = columns[_COLUMNS].split("|") if len(columns) > _COLUMNS else []
+    if len(joined) == _TOLD_ALONE:
+        alone, number, *others = joined
+        a, b, c, d, e, f, g, h = alone, number, "", *others
+    else:
+        a, b, c, d, e, f, g, h = (*columns[_COLUMNS:22], *[""] * 8)[:8]
     return a, b, c, d, e, f, g, h
 
 

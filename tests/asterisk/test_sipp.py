@@ -144,11 +144,11 @@ async def both_heard_the_shops_tone(rig: Rig, record: CallRecord) -> None:
 
 async def asterisk_wrote_the_same(asterisk: RunningAsterisk, records: list[CallRecord]) -> None:
     """Asterisk's own file has each call once, answered or not as our record says."""
-    ours = {record.sip_call_id or "": record.result is Result.ANSWERED for record in records}
+    ours = {record.legs[0].channel: record.result is Result.ANSWERED for record in records}
 
     def theirs() -> list[tuple[str, bool]]:
         with asterisk.call_records.open() as lines:
-            return sorted((line[2], line[11] == "ANSWERED") for line in csv.reader(lines) if line[2] in ours)
+            return sorted((line[0], line[11] == "ANSWERED") for line in csv.reader(lines) if line[0] in ours)
 
     await eventually(lambda: len(theirs()) >= len(ours))
     assert theirs() == sorted(ours.items())

@@ -32,9 +32,9 @@ from tests.call_oracle import TAKEN, Oracle, Watched
 from tests.chaos.hearing import Gap, Span, gaps_in
 from tests.chaos.processes import STRIKING, Hand, note_stand_stills
 from tests.chaos.proxy import AriProxy, TcpProxy
-from tests.engine_rig import Rig, engine_on, make_sounds
+from tests.engine_rig import Rig, engine_on, lines_of, make_sounds
 from tests.eventually import eventually
-from tests.real_asterisk import RunningAsterisk, loopback, start_asterisk
+from tests.real_asterisk import CallLine, RunningAsterisk, loopback, start_asterisk
 
 SHORT = 0.5
 """Seconds that each sound lasts."""
@@ -152,13 +152,17 @@ class Line:
         await self.rig.until_step(made.leg, StepKind.CONNECT)
         return made
 
+    async def _line_of(self, call: Made) -> CallLine:
+        """Asterisk's own."""
+        return (await lines_of(self.asterisk, self.rig, [call.leg.call_id]))[call.leg.call_id]
+
     async def until_taken(self) -> list[Made]:
         """All is well again: calls are taken. Those that were placed to see it."""
         placed: list[Made] = []
 
         async def taken() -> bool:
             placed.append(await self.go_through(await self.call(BY_NAME["talk"])))
-            return (await self.asterisk.record_of(placed[-1].leg.call_id)).engine == TAKEN
+            return (await self._line_of(placed[-1])).engine == TAKEN
 
         await eventually(taken)
         return placed
@@ -235,7 +239,7 @@ class Line:
         assert [call.kind.name for call in made if call.left_alone] == [], "callers were left alone"
         taken: list[Made] = []
         for call in made:
-            line = await self.asterisk.record_of(call.leg.call_id)
+            line = await self._line_of(call)
             (taken if line.engine == TAKEN else self.alone).append(call)
         for call in self.alone:
             assert call.leg.final_code is not None, call.kind.name

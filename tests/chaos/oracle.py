@@ -190,10 +190,10 @@ def _silence_of_targets(field: Field, call: Placed) -> float:
 async def _judge_records(field: Field, calls: Sequence[Placed], verdict: Verdict) -> None:
     """I1 and I6."""
     ours = {call.leg.call_id: call for call in calls if call.leg is not None}
-    records = [record for record in await records_of(field) if sip_call_id_of(record) in ours]
+    records = [record for record in await records_of(field) if sip_call_id_of(record, calls) in ours]
     told = await ends_told(field)
-    verdict.records = {sip_call_id_of(record): record for record in records}
-    counted = Counter(map(sip_call_id_of, records))
+    verdict.records = {sip_call_id_of(record, calls): record for record in records}
+    counted = Counter(sip_call_id_of(record, calls) for record in records)
     for call_id, call in ours.items():
         count, needed = counted[call_id], needs_record(call)
         verdict.figures.add("records lost", float(needed and not count))

@@ -49,7 +49,7 @@ async def _asterisk(field: Field, _calls: Sequence[Placed]) -> str:
 
 
 async def _log(field: Field, calls: Sequence[Placed]) -> str:
-    there = {sip_call_id_of(record) for record in await records_of(field)}
+    there = {sip_call_id_of(record, calls) for record in await records_of(field)}
     missing = {call.leg.call_id for call in calls if call.leg is not None and needs_record(call)} - there
     return f"I1: {len(missing)} calls are not written down" if missing else ""
 
@@ -70,7 +70,8 @@ async def _files(field: Field, _calls: Sequence[Placed]) -> str:
 
 async def _events(field: Field, calls: Sequence[Placed]) -> str:
     ours = {call.leg.call_id for call in calls if call.leg is not None}
-    missing = not_told(field.sink, [record for record in await records_of(field) if sip_call_id_of(record) in ours])
+    records = [record for record in await records_of(field) if sip_call_id_of(record, calls) in ours]
+    missing = not_told(field.sink, records)
     return f"events: {len(missing)} ends of calls have not reached their receiver" if missing else ""
 
 

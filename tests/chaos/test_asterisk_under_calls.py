@@ -97,8 +97,8 @@ async def _judge(scene: Scene, cut: Sequence[Placed], died: Moment, verdict: Ver
     figures.add("live at the fault", len(cut))
     await oracle.quiet(field, calls, verdict)
     records = await records_of(field)
-    counted = Counter(map(sip_call_id_of, records))
-    verdict.records = {sip_call_id_of(record): record for record in records}
+    counted = Counter(sip_call_id_of(record, calls) for record in records)
+    verdict.records = {sip_call_id_of(record, calls): record for record in records}
     for call in calls:
         leg = call.leg
         assert leg is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from uuid import UUID
 
@@ -26,9 +27,13 @@ def needs_record(call: Placed) -> bool:
     return call.leg is not None and call.leg.final_code is not None
 
 
-def sip_call_id_of(record: CallRecord) -> str:
-    """The SIP Call-ID of the caller."""
-    return record.sip_call_id or ""
+def sip_call_id_of(record: CallRecord, calls: Sequence[Placed]) -> str:
+    """The SIP Call-ID of the caller, one of those who placed these calls; "" when it is nobody's of them.
+
+    A record made from Asterisk's row of a call that an engine took has none: each caller has a number of their own.
+    """
+    whose = (call.leg.call_id for call in calls if call.leg is not None and call.caller == record.caller)
+    return record.sip_call_id or next(whose, "")
 
 
 def accepted_by_gateway(field: Field) -> list[Kept]:

@@ -87,4 +87,7 @@ async def test_a_call_is_known_by_its_leg_or_by_its_sip_call_id_at_its_instant(d
         rows = [row_of(0), row_of(20), row_of(25, sip_call_id="sip20"), row_of(3 * 3600, channel="17.00")]
         found = await count_records(connection, rows)
         assert found == {"17.0": 2, "17.20": 1, "17.25": 0, "17.00": 0}
+        unnamed = [row_of(serial, sip_call_id=None, offer="SUCCESS", alone="") for serial in (0, 20)]
+        assert [row.sip_call_id for row in unnamed] == [None, None]
+        assert await count_records(connection, unnamed) == {"17.0": 2, "17.20": 0}
         assert await count_records(connection, []) == {}

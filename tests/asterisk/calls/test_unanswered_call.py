@@ -17,7 +17,7 @@ from engine.sandbox.leg import Direction
 from engine.sandbox.phone import Answers, Behaviour, Busy, NeverAnswers, Rejects, Rings, Silent
 from tests.asterisk.calls.conftest import ACCOUNT
 from tests.call_oracle import LEFT_BEFORE
-from tests.engine_rig import TONES, Rig, number_set
+from tests.engine_rig import TONES, Rig, lines_of, number_set
 from tests.eventually import eventually
 from tests.real_asterisk import RunningAsterisk
 
@@ -199,7 +199,7 @@ async def test_callers_leaving_at_any_instant_leave_nothing_behind_and_one_recor
         return caller
 
     callers = await asyncio.gather(*(one() for _ in range(30)))
-    lines = {caller.call_id: await call_asterisk.record_of(caller.call_id) for caller in callers}
+    lines = await lines_of(call_asterisk, rig, [caller.call_id for caller in callers])
     taken = [caller for caller in callers if lines[caller.call_id].engine == "SUCCESS"]
     assert len(taken) > len(callers) / 2, "hardly anybody stayed until an engine took the call"
     # Who leaves before an engine takes the call has no record; Asterisk says that it was the caller who left.

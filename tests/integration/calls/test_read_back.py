@@ -31,7 +31,7 @@ from engine.numbers.model import ServiceNumber
 from engine.routing.call_plan import CallPlan
 from tests.answered_call import number_with_text
 from tests.call_records import CALLER, NUMBER, TARGET, arrival, record
-from tests.call_rows import append, written_row
+from tests.call_rows import COLUMNS, append, written_row
 from tests.eventually import eventually
 from tests.planning import HandPlanner
 from tests.reading_engine import ReadingEngine, reading, records_in
@@ -341,20 +341,25 @@ async def test_a_call_whose_engine_left_nothing_gets_one(
         ]
 
 
+@pytest.mark.parametrize("columns", [COLUMNS, 22])
 async def test_a_call_that_is_in_any_spool_is_waited_for(
-    tmp_path: Path, database: AsyncEngine, shop: ServiceNumber
+    tmp_path: Path, database: AsyncEngine, shop: ServiceNumber, columns: int
 ) -> None:
+    """Asterisk's row of such a call names its channel only; that of an earlier version the SIP Call-ID too."""
     began = _ago(minutes=2)
+    leg = Leg(side=Side.CALLER, channel="1793577600.1", sip_call_id="a@b", trunk="t", number=CALLER, started_at=began)
     async with (
         reading(tmp_path, database, shop, name="n1") as engine,
         reading(tmp_path, database, shop, name="n2", drains=False) as dead,
     ):
         came = msgspec.structs.replace(arrival(began), channel="1793577600.1", sip_call_id="a@b")
         dead.spool.arrived(came)
-        append(engine.file, _taken(began, channel="1793577600.1", sip_call_id="a@b"))
+        told = {"sip_call_id": "a@b"} if columns == 22 else {}
+        append(engine.file, _taken(began, channel="1793577600.1", columns=columns, **told))
         await engine.look(3 * _LONG_ENOUGH)
         assert engine.counted == []
-        dead.spool.closed(msgspec.structs.replace(record(came), recording=None, legs=()))
+        legs = () if columns == 22 else (leg,)
+        dead.spool.closed(msgspec.structs.replace(record(came), recording=None, legs=legs))
         await engine.look(3 * _LONG_ENOUGH)
         assert engine.counted == []
         drain = asyncio.ensure_future(Drain(dead.spool, database, tmp_path / "refused").run())
@@ -381,6 +386,26 @@ async def test_a_call_that_its_engine_gave_away_is_not_waited_for(
         await engine.look(_LONG_ENOUGH)
         [record] = await records_in(database, 1)
         assert (record.result, record.node) == (Result.ANSWERED, ALONE)
+
+
+async def test_a_record_made_of_a_row_is_found_again_though_the_row_tells_no_sip_call_id(
+    tmp_path: Path, database: AsyncEngine, shop: ServiceNumber
+) -> None:
+    began = _ago(minutes=3)
+    taken = _taken(began, answered=3.0, lasted=33.0)
+    refused = written_row(began=began + timedelta(seconds=1), lasted=0.1, cause="42", offer="", alone="full")
+    async with reading(tmp_path, database, shop) as engine:
+        append(engine.file, taken, refused)
+        await engine.look(_LONG_ENOUGH)
+        lost, over = await records_in(database, 2)
+        assert (lost.result, lost.node, over.result) == (Result.ANSWERED, UNKNOWN, Result.OVER_LIMIT)
+        assert [one.sip_call_id for one in (lost, over)] == [None, None]
+        found = await compare(database, CallFile(engine.file), began, datetime.now(UTC))
+        assert (found.rows, found.whole) == (2, True)
+        engine.file.write_bytes(b"")
+        append(engine.file, taken, refused, taken)  # all are read again
+        await engine.look(_LONG_ENOUGH)
+    await records_in(database, 2)
 
 
 async def test_a_call_that_waits_is_not_forgotten_by_a_death(

@@ -8,8 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from engine.cdr.model import Result, Side, StepKind
+from engine.calls.notes import Notes, moment_of
+from engine.calls.unseen_end import lost
+from engine.cdr.model import OpenCall, Result, Side, StepKind
+from engine.events.call_log import CallLog
+from engine.foundation.clock import SystemClock
 from tests.call_desk import SHOP, desk_at, service_number
+from tests.call_records import arrival
 from tests.call_rows import append
 from tests.unit.calls.test_left_open import all_over, row_of, write_rows
 from tests.virtual_time import run_virtual
@@ -48,6 +53,20 @@ def test_talk_ends_with_whoever_left_while_no_events_came(tmp_path: Path, side: 
             assert abs(record.ended_at - left_at) < CLOSE
 
     run_virtual(run())
+
+
+def test_a_call_of_which_its_engine_told_nothing_but_that_it_came_is_known_by_its_channel(tmp_path: Path) -> None:
+    came, clock = arrival(), SystemClock()
+    open_call = OpenCall(arrival=came, last_alive=came.arrived_at + timedelta(seconds=3))
+    log = CallLog(tmp_path, "calls", mask=False, max_bytes=10_000_000, files=2)
+    record = lost(open_call, Notes(came, clock, log, moment_of(came.arrived_at, clock)), None, hung_up=False)
+    log.close()
+    [leg] = record.legs
+    assert (leg.side, leg.channel, leg.sip_call_id) == (Side.CALLER, came.channel, came.sip_call_id)
+    assert leg.ended_at is not None
+    assert abs(leg.started_at - came.arrived_at) < CLOSE
+    assert abs(leg.ended_at - open_call.last_alive) < CLOSE
+    assert (record.result, record.talk_seconds) == (Result.LOST, 0.0)
 
 
 def test_caller_who_gave_up_while_no_events_came_did_so_then(tmp_path: Path) -> None:

@@ -19,9 +19,11 @@ from engine.cdr.call_file_follower import Follower, Place
 from engine.cdr.call_row import Alone, Row, parse, with_end
 from engine.cdr.model import Result, Side, Step, StepKind, closed
 from tests.call_records import CALLER, MORNING, NUMBER, TARGET, arrival, record
-from tests.call_rows import append, written_row
+from tests.call_rows import COLUMNS, append, written_row
 
 ACCOUNT = UUID("0199aaaa-0000-7000-8000-000000000001")
+VERSIONS = (COLUMNS, 22)
+"""How many columns the rows of this version have, and of the one before."""
 
 
 @pytest.fixture
@@ -57,9 +59,11 @@ def _again(follower: Follower, path: Path) -> Follower:
 # -- a row -------------------------------------------------------------------------------------------------------------
 
 
-def test_a_row_of_a_call_alone_is_read_whole() -> None:
+@pytest.mark.parametrize("columns", VERSIONS)
+def test_a_row_of_a_call_alone_is_read_whole_whichever_version_wrote_it(columns: int) -> None:
     row = parse(
         written_row(
+            columns=columns,
             channel="1793577600.7",
             sip_call_id="abc@192.0.2.1",
             answered=6.5,
@@ -78,7 +82,39 @@ def test_a_row_of_a_call_alone_is_read_whole() -> None:
     assert (row.number, row.number_sent, row.caller_sent) == (NUMBER, NUMBER, CALLER)
     assert (row.result, row.target, row.account_id) == (Result.ANSWERED, TARGET, ACCOUNT)
     assert (row.recorded, row.notices) == (True, ("ko/recording-notice", "ko/store-notice"))
-    assert (row.cause, row.offer) == (16, "TIMEOUT")
+    assert (row.cause, row.offer, row.presentation) == (16, "TIMEOUT", "allowed_not_screened")
+    assert row.from_trunk
+
+
+@pytest.mark.parametrize("columns", VERSIONS)
+@pytest.mark.parametrize(("alone", "offer", "ran"), [("", "SUCCESS", Alone.NO), ("full", "", Alone.FULL)])
+def test_a_row_of_a_call_that_was_taken_or_refused_is_one_from_a_trunk(
+    columns: int, alone: str, offer: str, ran: Alone
+) -> None:
+    row = parse(written_row(cause="42", offer=offer, alone=alone, columns=columns))
+    assert row is not None
+    assert (row.from_trunk, row.alone, row.cause, row.offer) == (True, ran, 42, offer)
+    assert (row.presentation, row.number, row.number_sent) == ("allowed_not_screened", NUMBER, "+825071234567")
+    assert (row.sip_call_id is None) == (columns == COLUMNS)
+
+
+@pytest.mark.parametrize("columns", [*VERSIONS, 14])
+def test_a_leg_that_was_made_here_is_no_call_from_a_trunk(columns: int) -> None:
+    row = parse(written_row(sip_call_id="", cause="", offer="", alone="", presentation="", columns=columns))
+    assert row is not None
+    assert (row.from_trunk, row.sip_call_id, row.cause) == (False, None, 0)
+
+
+@pytest.mark.parametrize("cause", ["", "0", "16"])
+@pytest.mark.parametrize("offer", ["", "SUCCESS"])
+@pytest.mark.parametrize("presentation", ["", "prohib"])
+def test_a_call_of_which_asterisk_told_little_is_still_one_from_a_trunk(
+    cause: str, offer: str, presentation: str
+) -> None:
+    row = parse(written_row(cause=cause, offer=offer, presentation=presentation, alone=""))
+    assert row is not None
+    assert (row.from_trunk, row.cause) == (True, int(cause or 0))
+    assert (row.offer, row.presentation) == (offer, presentation)
 
 
 def test_a_row_of_an_older_version_is_read_as_far_as_it_goes() -> None:
@@ -170,6 +206,8 @@ def test_garbage_and_torn_rows_cost_no_other_row(
     [
         {},
         {"columns": 14},
+        {"columns": 22},
+        {"offer": "SUCCESS", "alone": ""},
         {"sip_call_id": "", "alone": "", "offer": ""},
         {"answered": 1.0, "account": str(ACCOUNT), "target": TARGET, "recording": "yes", "notices": "ko/a&ko/b"},
     ],
