@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,8 @@ from tests.bench.usage import with_mark
 _READY_WITHIN = 180.0
 _COMMAND_WITHIN = 120.0
 _ENDED_WITHIN = 60.0
+
+Told = Callable[[str], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,18 +82,23 @@ class System:
             if name in os.environ:
                 self._environment[name] = os.environ[name]
 
-    async def run(self, *arguments: str, within: float = _COMMAND_WITHIN) -> str:
-        """A command of that checkout to its end; what it said on stdout. Raises GaveUp when it fails."""
+    async def run(self, *arguments: str, within: float = _COMMAND_WITHIN, told: Told = lambda line: None) -> str:
+        """A command of that checkout to its end; what it said on stdout. Raises GaveUp when it fails.
+
+        `told` gets each line of its stderr at once.
+        """
         process = await self._start(*arguments, output=asyncio.subprocess.PIPE, errors=asyncio.subprocess.PIPE)
         try:
             async with asyncio.timeout(within):
-                output, errors = await process.communicate()
+                assert process.stdout is not None
+                output, errors = await asyncio.gather(process.stdout.read(), _said(process.stderr, told))
+                await process.wait()
         except TimeoutError:
             raise GaveUp(f"`dari {arguments[0]}` has not ended after {within:.0f} s") from None
         finally:
             await _cut_off(process)
         if process.returncode:
-            raise GaveUp(f"`dari {' '.join(arguments[:2])}` failed: {errors.decode(errors='replace').strip()[-500:]}")
+            raise GaveUp(f"`dari {' '.join(arguments[:2])}` failed: {errors.strip()[-500:]}")
         return output.decode()
 
     async def status(self) -> dict[str, Any]:
@@ -157,6 +164,16 @@ class System:
             stderr=errors,
             start_new_session=True,  # Ctrl-C at the terminal is ours to pass on
         )
+
+
+async def _said(stream: asyncio.StreamReader | None, told: Told) -> str:
+    """All of it, each line told at once."""
+    assert stream is not None
+    lines = []
+    async for line in stream:
+        lines.append(line.decode(errors="replace"))
+        told(lines[-1].rstrip())
+    return "".join(lines)
 
 
 async def _cut_off(process: asyncio.subprocess.Process) -> None:

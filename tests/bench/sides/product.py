@@ -53,6 +53,11 @@ class Past:
     numbers: int
     calls: int
 
+    @property
+    def expected(self) -> float:
+        """Seconds in which it is made, by experience."""
+        return 20.0 + self.calls / 30_000
+
 
 def product(*, with_sound: bool = False, past: Past | None = None, checkout: Path = PRODUCT_FILES) -> Opens:
     """Ringback, plan, record, job, decision and message for every call; with sound also whisper and recording."""
@@ -66,9 +71,9 @@ def product(*, with_sound: bool = False, past: Past | None = None, checkout: Pat
         room.say("dari up")
         async with running(source, room.address, settings) as system:
             if past:
-                room.say(f"{past.calls:,} old calls of {past.numbers:,} numbers")
+                room.say(f"{past.calls:,} old calls of {past.numbers:,} numbers", past.expected)
                 size = ("--numbers", str(past.numbers), "--calls", str(past.calls))
-                await system.run("bench", "fill", *size, within=_FILL_WITHIN)
+                await system.run("bench", "fill", *size, within=_FILL_WITHIN, told=room.say)
             room.say("trunks and numbers")
             await _set_up(system, room, [*_FULL, *(_SOUND if with_sound else ())])
             folder = system.home / "bench"
