@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import signal
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +23,7 @@ _SCENARIOS = Path(__file__).parent / "sipp"
 _SHOP, _CALLER, _PROBE = 5070, 5080, 5090
 _AT_ONCE = 1000  # calls of SIPp that are under way; more wait their turn
 _PATIENCE = 10.0  # seconds for each answer
+_COLUMNS = 7  # of the short message log
 _TALK = "talk.alaw"  # named in caller-talking.xml
 
 
@@ -92,6 +94,7 @@ async def callers(
     """A SIPp that places `load` and then ends by itself; `read_outcome` tells how it went."""
     lines = (f"010{3 * 10**7 + one:08};{place.numbers[one % len(place.numbers)]}\n" for one in range(load.calls))
     (place.folder / "callers.csv").write_text("SEQUENTIAL\n" + "".join(lines))
+    (place.folder / "callers.tsv").write_text("")  # what an earlier load left there is not this one's
     patience, whole = round(1000 * (load.patience + load.hold)), round(load.seconds + load.patience) + 60
     options = (
         *("-inf", str(place.folder / "callers.csv"), "-mp", "6000", "-m", str(load.calls), "-l", str(at_once)),
@@ -133,7 +136,7 @@ def read_outcome(file: Path) -> Outcome:
     outcome = Outcome()
     with file.open(newline="") as lines:
         for row in csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE):
-            if len(row) == 7:
+            if len(row) == _COLUMNS:
                 _, _, instant, way, call_id, cseq, first = row
                 seen = calls.setdefault(call_id, _Seen())
                 seen.take(float(instant), way == "S", cseq.rpartition(" ")[2], first)
@@ -152,6 +155,42 @@ def read_outcome(file: Path) -> Outcome:
         else:
             outcome.answered += 1
     return outcome
+
+
+class Watch:
+    """Reads the short message log of a SIPp that still calls."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._place = 0
+        self._invited: set[str] = set()
+        self._is_spoiled = False
+
+    def is_spoiled(self) -> bool:
+        """Whether by now an INVITE was said twice or a call refused."""
+        with suppress(FileNotFoundError), self._file.open("rb") as log:
+            log.seek(self._place)
+            whole = log.read().rpartition(b"\n")[0]
+            self._place += len(whole)
+            for line in whole.decode(errors="replace").splitlines():
+                self._take(line.split("\t"))
+        return self._is_spoiled
+
+    def _take(self, row: list[str]) -> None:
+        if len(row) != _COLUMNS:
+            return
+        way, call_id, cseq, first = row[3:]
+        if way == "S" and first.startswith("INVITE "):
+            self._is_spoiled |= call_id in self._invited
+            self._invited.add(call_id)
+        elif way == "R" and cseq.endswith(" INVITE") and first.startswith(("SIP/2.0 4", "SIP/2.0 5", "SIP/2.0 6")):
+            self._is_spoiled = True
+
+
+def call_no_more(process: asyncio.subprocess.Process) -> None:
+    """That SIPp ends once the calls are over that it has placed by now."""
+    if process.returncode is None:
+        process.send_signal(signal.SIGUSR1)
 
 
 @dataclass(slots=True)

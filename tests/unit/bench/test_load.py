@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench.load import Load, read_outcome
+from tests.bench.load import Load, Watch, read_outcome
 
 INVITE = ("S", "INVITE", "INVITE sip:050712345678@127.0.0.1:5060 SIP/2.0")
 RINGING = ("R", "INVITE", "SIP/2.0 183 Session Progress")
@@ -65,3 +65,35 @@ def test_an_invite_said_again_is_counted_and_measured_from_the_first(tmp_path: P
 
 def test_a_load_takes_as_long_as_its_last_call() -> None:
     assert Load(calls=100, rate=50.0, hold=1.0).seconds == 3.0
+
+
+def _write_on(file: Path, row: tuple[float, Message], call: int) -> None:
+    instant, (way, method, first) = row
+    with file.open("a") as log:
+        log.write(f"2026-11-21\t21:10:43\t{instant:.6f}\t{way}\t{call}-1@127.0.0.2\tCSeq:1 {method}\t{first}\n")
+
+
+@pytest.mark.parametrize("last", [INVITE, ("R", "INVITE", "SIP/2.0 503 Service Unavailable")])
+def test_a_log_that_grows_is_watched_for_what_spoils_the_load(tmp_path: Path, last: Message) -> None:
+    file = tmp_path / "callers.tsv"
+    watch = Watch(file)
+    assert not watch.is_spoiled()
+    for call in (1, 2, 3):
+        for message in (INVITE, RINGING, OK, ACK, BYE, BYE, BYE_OK):
+            _write_on(file, (1.0, message), call)
+            assert not watch.is_spoiled()
+    _write_on(file, (2.0, last), 3)
+    assert watch.is_spoiled()
+    assert watch.is_spoiled()
+
+
+def test_half_a_line_of_a_log_is_read_once_it_is_whole(tmp_path: Path) -> None:
+    file = tmp_path / "callers.tsv"
+    _write_on(file, (1.0, INVITE), 1)
+    _write_on(file, (1.5, INVITE), 1)
+    whole = file.read_bytes()
+    watch = Watch(file)
+    file.write_bytes(whole[:-30])
+    assert not watch.is_spoiled()
+    file.write_bytes(whole)
+    assert watch.is_spoiled()
