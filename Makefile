@@ -49,7 +49,7 @@ test: $(READY)
 	@tests/get-chromium .cache/chromium
 	@.venv/bin/python -m pytest -n $(WORKERS) --dist loadfile
 
-# tests/bench/README.md says how to measure well. bench takes about two hours and a half, bench-quick two minutes.
+# tests/bench/README.md says how to measure well. bench takes about an hour and a half, bench-quick under three minutes.
 bench: $(READY)
 	@asterisk-conf/get-asterisk .cache/asterisk
 	@.venv/bin/python -m tests.bench.side_by_side --peers

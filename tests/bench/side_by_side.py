@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -44,37 +44,20 @@ from tests.bench.sides.goals import (
     Goal,
     goals,
 )
-from tests.bench.sides.live import live
-from tests.bench.sides.overload import overload
+from tests.bench.sides.live import live, live_seconds
+from tests.bench.sides.overload import LET_IN, overload
 from tests.bench.sides.peers import PEERS, Environment
 from tests.bench.sides.product import Past, product
-from tests.bench.sides.results import SideRun
+from tests.bench.sides.results import Live, SideRun
+from tests.bench.sides.schedule import Plan, expected
 from tests.bench.sides.shown import blemishes, lines
 from tests.bench.sides.sustain import Thoroughness, sustained
-from tests.bench.sides.taker import Room, Side, Taker
+from tests.bench.sides.taker import Holds, Room, Side, Taker
 from tests.bench.sides.trial import Pace, answered, step
 from tests.bench.stopping import stopped_in_order
 
-_LIVE_RATE = 40.0
-"""Calls a second at which live calls come."""
 _QUICK = 140.0
 """Seconds after which --quick searches no more, so that it ends within three minutes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What every side goes through."""
-
-    rates: tuple[float, ...]
-    pace: Pace
-    search: Thoroughness
-    live: tuple[tuple[int, bool], ...]
-    """How many calls are held at one time, and whether they talk."""
-    overload_seconds: float
-    """0: no overload."""
-    network: str
-    searches_until: float = math.inf
-    """On the monotonic clock: no search begins after that."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -86,6 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         check_sipp()
         with telling() as say:
             sides = _sides(given, say)
+            minutes = math.ceil(sum(expected(side, plan) for side in sides if isinstance(side, Side)) / 60)
+            print(f"{len(sides)} sides; this takes about {minutes} minutes", file=sys.stderr)
             runs = asyncio.run(_all(sides, plan, say))
     except DariError as error:
         print(f"bench: {error}", file=sys.stderr)
@@ -109,10 +94,11 @@ def _options() -> argparse.ArgumentParser:
     add("--sides", help=f"by comma, of A, B, C, C2, D, E, F; default all, with --quick {LIMIT},{BARE_ARI},{PRODUCT}")
     add("--peers", action="store_true", help="also " + ", ".join(peer.package for peer in PEERS))
     add("--rates", default="", help="calls a second, by comma; default 10,25,50,100,150, with --quick 50")
-    add("--seconds", type=float, default=0.0, help="for each rate; default 20, with --quick 5")
+    add("--seconds", type=float, default=0.0, help="for each rate; default 12, and 40 at 50; with --quick 8")
     add("--sustain", type=float, default=60.0, help="seconds that the highest rate must hold; 0: no search; default 60")
     add("--live", default="800s,1900", help="calls held at one time, s behind it: with sound; empty: none")
-    add("--overload", type=float, default=20.0, help="seconds of twice what is let in; 0: none; default 20")
+    add("--overload", type=float, default=20.0, help="seconds of twice what D holds; 0: none; default 20")
+    add("--limit", type=int, default=0, help=f"calls a second let in then; default: {LET_IN:g} of what D holds")
     add("--numbers", type=int, default=200_000, help="of F; default 200,000")
     add("--calls", type=int, default=10_000_000, help="old calls of F; default 10,000,000")
     add("--checkout", type=Path, default=PRODUCT_FILES, help="whose product D, E and F are; default: this one")
@@ -131,35 +117,42 @@ def _plan(given: argparse.Namespace) -> Plan:
         raise Invalid(f"--rates {given.rates} or --live {given.live}: write numbers by comma, like 10,25") from None
     if not all(0 < rate <= 500 for rate in rates) or not all(0 < calls <= 4000 for calls, _ in held):
         raise Invalid("rates must be more than 0 and at most 500, live calls at most 4000")
-    seconds = given.seconds or (5.0 if quick else 20.0)
-    pace = Pace(seconds, 1.0, 4.0) if quick else Pace(seconds, 5.0, 40.0)
-    search = Thoroughness(3.0, 0.0, 0.15, 3, 18.0) if quick else Thoroughness(10.0, given.sustain, 0.08, 8, 1200.0)
-    if not given.sustain:
-        search = Thoroughness(1.0, 0.0, 1.0, 0, 0.0)
+    if not 0 <= given.limit <= 1000:
+        raise Invalid("--limit must be at least 0, which means by what was held, and at most 1000")
     network = given.network or f"127.78.{os.getpid() % 250 + 1}"
+    search = Thoroughness(10.0, given.sustain, 0.05, 6, 120.0)
+    if not given.sustain:
+        search = replace(search, most_trials=0, budget=0.0)
     if quick:
-        return Plan(rates, pace, search, (), 0.0, network, time.monotonic() + _QUICK)
-    return Plan(rates, pace, search, held, given.overload, network)
+        quickly = Thoroughness(3.0, 0.0, 0.15, 3, 21.0) if given.sustain else search
+        pace = Pace(given.seconds or 8.0, 1.0, 4.0)
+        return Plan(rates, pace, quickly, (), 0.0, 0, network, time.monotonic() + _QUICK)
+    pace = Pace(given.seconds or 12.0, 3.0, 40.0, given.seconds or 40.0)
+    return Plan(rates, pace, search, held, given.overload, given.limit, network)
 
 
 def _sides(given: argparse.Namespace, say: Say) -> list[Side | SideRun]:
     """What is measured, in order; a peer that is absent says so at its place. Raises Invalid for an unknown name."""
     past = Past(given.numbers, given.calls)
     known = {
-        LIMIT: Side(LIMIT, "dialplan Dial()", bare(), 150.0),
-        BARE_AGI: Side(BARE_AGI, "FastAGI Dial", bare(Program("bare_agi", over_ari=False)), 150.0),
+        LIMIT: Side(LIMIT, "dialplan Dial()", bare(), 250.0),
+        BARE_AGI: Side(BARE_AGI, "FastAGI Dial", bare(Program("bare_agi", over_ari=False)), 200.0),
         BARE_ARI: Side(BARE_ARI, "bare ARI, originate", bare(Program("bare_ari", over_ari=True)), 120.0),
         CREATES: Side(
-            CREATES, "bare ARI, create and dial", bare(Program("bare_ari", over_ari=True, options=("create",))), 120.0
+            CREATES,
+            "bare ARI, create and dial",
+            bare(Program("bare_ari", over_ari=True, options=("create",))),
+            120.0,
+            holds=Holds.NONE,  # what C has, too
         ),
-        PRODUCT: Side(PRODUCT, "Dari", product(checkout=given.checkout), 80.0, is_product=True),
+        PRODUCT: Side(PRODUCT, "Dari", product(checkout=given.checkout), 100.0, is_product=True),
         TALKING: Side(
             TALKING,
             "Dari, whisper, recording, sound",
             product(with_sound=True, checkout=given.checkout),
             20.0,
             with_sound=True,
-            holds_many=False,  # recorded, so many do not fit on two cores
+            holds=Holds.NONE,  # recorded, so many do not fit on two cores
             hold=3.0,
             patience=30.0,
             is_product=True,
@@ -170,8 +163,9 @@ def _sides(given: argparse.Namespace, say: Say) -> list[Side | SideRun]:
             product(past=past, checkout=given.checkout),
             80.0,
             is_product=True,
-            holds_many=False,  # it would be filled anew for each
+            holds=Holds.AT_FIRST,  # it would be filled anew for each
             settles_within=600.0,
+            opens_in=past.expected,
         ),
     }
     names = (given.sides or (f"{LIMIT},{BARE_ARI},{PRODUCT}" if given.quick else ",".join(known))).split(",")
@@ -212,21 +206,26 @@ async def _measured(side: Side, plan: Plan, say: Say) -> SideRun:
     def room(**settings: str) -> Room:
         return Room(plan.network, lambda step, seconds=None: say(f"{side.name}: {step}", seconds), settings)
 
+    async def held(calls: int, taker: Taker, *, with_sound: bool) -> Live:
+        say(f"{side.name}: {calls} calls at one time", live_seconds(side, calls))
+        return await live(side, taker, calls, with_sound=with_sound)
+
+    found: list[Live] = []
     async with side.opens(room()) as taker:
         if side.is_product:
             await until_quiet(taker.parts(), AT_REST, side.settles_within)
         async with answered(side, taker):
+            if side.holds is Holds.AT_FIRST:
+                found = [await held(calls, taker, with_sound=sound) for calls, sound in plan.live_of(side)]
             run = await _at_rates(side, taker, plan, say)
-    for calls, with_sound in plan.live if side.holds_many else ():
-        held = replace(side, with_sound=with_sound)
-        async with side.opens(room()) as taker, answered(held, taker):
-            say(f"{side.name}: {calls} calls at one time", calls / _LIVE_RATE + 20)
-            found = await live(held, taker, calls, _LIVE_RATE, with_sound=with_sound)
-            run = msgspec.structs.replace(run, live=[*run.live, found])
-    if plan.overload_seconds and side.name == PRODUCT and run.sustained and run.sustained.rate >= 2:
-        limit = round(run.sustained.rate)
+    for calls, with_sound in plan.live_of(side) if side.holds is Holds.AFRESH else ():
+        async with side.opens(room()) as taker, answered(replace(side, with_sound=with_sound), taker):
+            found.append(await held(calls, taker, with_sound=with_sound))
+    run = msgspec.structs.replace(run, live=found)
+    limit = plan.limit or math.floor(LET_IN * run.sustained.rate if run.sustained and run.sustained.held_for else 0)
+    if plan.overload and side.name == PRODUCT and limit:
         async with side.opens(room(DARI_CALLS_A_SECOND=str(limit))) as taker, answered(side, taker):
-            run = msgspec.structs.replace(run, overload=await overload(side, taker, limit, plan.overload_seconds, say))
+            run = msgspec.structs.replace(run, overload=await overload(side, taker, limit, plan.overload, say))
     return run
 
 
@@ -235,13 +234,14 @@ async def _at_rates(side: Side, taker: Taker, plan: Plan, say: Say) -> SideRun:
     before = await taker.written()
     steps = []
     for rate in plan.rates:
-        say(f"{side.name}: {rate:g} calls a second", plan.pace.seconds)
-        steps.append(await step(side, taker, rate, plan.pace))
+        pace = plan.pace.at(rate)
+        say(f"{side.name}: {rate:g} calls a second", pace.seconds)
+        steps.append(await step(side, taker, rate, pace))
         if steps[-1].is_hopeless:
             break  # the higher ones would only tell the same, slower
     after = await taker.written()
     searches = plan.search.most_trials and time.monotonic() < plan.searches_until
-    found = await sustained(side, taker, plan.search, plan.pace, say) if searches else None
+    found = await sustained(side, taker, plan.search, plan.pace, steps, say) if searches else None
     return SideRun(
         name=side.name,
         title=side.title,

@@ -13,6 +13,8 @@ from tests.bench.sides.results import ASTERISK, ENGINE, Live, PerCall, group_of
 from tests.bench.sides.taker import Side, Taker
 from tests.bench.usage import used
 
+_RATE = 50.0
+"""Calls a second at which they come."""
 _LOOKED_AT = 10.0
 """Seconds for which all are up."""
 
@@ -24,14 +26,14 @@ class _Held:
     threads: int
 
 
-async def live(side: Side, taker: Taker, calls: int, rate: float, *, with_sound: bool) -> Live:
-    """`calls` come at `rate` and stay; the shops must answer, with sound if these talk.
+async def live(side: Side, taker: Taker, calls: int, *, with_sound: bool) -> Live:
+    """`calls` come and stay; the shops must answer, with sound if these talk.
 
     Asterisk must be fresh: what it gave back it keeps, and would seem to need less.
     """
     parts = taker.parts()
-    arriving = calls / rate
-    load = Load(calls, rate, arriving + _LOOKED_AT + side.patience, side.patience)
+    arriving = calls / _RATE
+    load = Load(calls, _RATE, arriving + _LOOKED_AT + side.patience, side.patience)
     before = _held(parts)
     async with callers(taker.place(), load, with_sound=with_sound, at_once=calls) as calling:
         await asyncio.sleep(arriving + min(side.patience, 10.0) / 2)
@@ -48,6 +50,11 @@ async def live(side: Side, taker: Taker, calls: int, rate: float, *, with_sound:
         groups={group: _per_call(before, after, group, calls) for group in (ASTERISK, ENGINE) if group in after},
         asterisk_cpu=100 * (later.processes["asterisk"] - spent.processes["asterisk"]) / span,
     )
+
+
+def live_seconds(side: Side, calls: int) -> float:
+    """How long `live` takes."""
+    return 2 * calls / _RATE + _LOOKED_AT + side.patience
 
 
 def _per_call(before: Mapping[str, _Held], after: Mapping[str, _Held], group: str, calls: int) -> PerCall:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bench.sides.bare import Program, bare
-from tests.bench.sides.taker import Side
+from tests.bench.sides.taker import Holds, Side
 
 _WITHIN = 300
 
@@ -43,7 +43,8 @@ class Environment:
         if why := self._install(peer.package):
             return why
         opens = bare(Program(peer.module, peer.over_ari, self.python))
-        return Side(peer.package, self._version(peer.package), opens, first_rate=100.0 if peer.over_ari else 150.0)
+        first_rate = 100.0 if peer.over_ari else 150.0
+        return Side(peer.package, self._version(peer.package), opens, first_rate, holds=Holds.NONE)
 
     def _install(self, package: str) -> str:
         if not self.python.exists():

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -11,6 +12,8 @@ from tests.bench.figures import Delays
 ASTERISK, ENGINE, WORKERS, DATABASE, REST, TOOLS = "Asterisk", "engine", "workers", "database", "rest", "test tools"
 GROUPS = (ASTERISK, ENGINE, WORKERS, DATABASE, REST, TOOLS)
 _OF_PART = {"asterisk": ASTERISK, "engine": ENGINE, "jobs": WORKERS, "postgres": DATABASE, "bench": TOOLS}
+_BY_CHANCE = 0.01
+"""Of the calls, that many at most may have gone wrong because the machine stood still for a moment."""
 
 
 def group_of(part: str) -> str:
@@ -22,6 +25,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     """One rate for some seconds. The delays are the fine probe's but for `load_answer`."""
 
     rate: float
+    """Calls a second, SIPp's and the probe's together."""
+    seconds: float
     placed: int
     failed: dict[str, int]
     repeated: int
@@ -39,9 +44,13 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     reached: Delays
     """INVITE to the target's INVITE."""
     answer: Delays
-    """INVITE to 200, where the target answers at once."""
+    """INVITE to 200, where the target answers at once; without `own`."""
     passed_on: Delays
     """The target's 200 to the caller's."""
+    own: Delays
+    """What the probe itself needs: its target's INVITE to its 200."""
+    unpunctual: Delays
+    """By how much the probe's INVITEs were late."""
     load_answer: Delays
     """SIPp's INVITE to 200, on a clock of 4 ms steps."""
     cpu: dict[str, float]
@@ -55,6 +64,12 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     def held(self) -> bool:
         """Whether no call failed, was said twice or was sent late, nothing was started again and all work is done."""
         return not (self.failed or self.repeated or self.restarted or self.behind) and self.late < 1.0
+
+    @property
+    def is_beyond(self) -> bool:
+        """Whether it is clearly too much, and not a moment in which the machine stood still."""
+        wrong = sum(self.failed.values()) + self.repeated
+        return wrong > _BY_CHANCE * self.placed or self.behind or self.late >= 1.0
 
     @property
     def is_hopeless(self) -> bool:
@@ -86,11 +101,27 @@ class Trial(msgspec.Struct, frozen=True):
 
 
 class Sustained(msgspec.Struct, frozen=True):
-    """The highest rate that held for `seconds`, NaN when none of those tried did, and all that was tried."""
+    """The highest rate that held, and all that was tried."""
 
     rate: float
-    seconds: float
+    """NaN: not one of those tried held."""
+    held_for: float
+    """Seconds; less than `wanted` when no rate held for so long while there was time."""
+    wanted: float
     trials: list[Trial]
+
+
+def best_of(trials: Sequence[Trial], steps: Sequence[Step], wanted: float) -> Sustained:
+    """Of all that was tried, below every trial that failed: the highest rate that held for the `wanted` seconds, else
+    the highest that held at all. Where even that is missing, the highest that held beside what failed."""
+    known = [*trials, *(Trial(one.rate, one.seconds, one.why_not) for one in steps)]
+    held = sorted((one for one in known if not one.why_not), key=lambda one: (one.rate, one.seconds))
+    bound = min((one.rate for one in trials if one.why_not), default=math.inf)
+    below = [one for one in held if one.rate < bound]
+    found = [one for one in below if one.seconds >= wanted] or below or held
+    if not found:
+        return Sustained(math.nan, 0.0, wanted, list(trials))
+    return Sustained(found[-1].rate, min(found[-1].seconds, wanted), wanted, list(trials))
 
 
 class PerCall(msgspec.Struct, frozen=True):
@@ -114,7 +145,7 @@ class Live(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Overload(msgspec.Struct, frozen=True, kw_only=True):
-    """Twice the calls that it may take in."""
+    """Twice the calls that it holds."""
 
     limit: float
     """Calls a second that the dialplan lets in."""
@@ -129,7 +160,9 @@ class Overload(msgspec.Struct, frozen=True, kw_only=True):
     failed: dict[str, int]
     """The others, by SIP code or by what happened."""
     refusal: Delays
-    """INVITE to 503; SIPp's clock."""
+    """INVITE to 503 at the probe."""
+    load_refusal: Delays
+    """The same at SIPp, on its clock."""
     normal_after: float | None
     """Seconds after the last INVITE from which on setup was as before; None: not while it was watched."""
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from tests.bench.figures import Delays
-from tests.bench.sides.results import GROUPS, Live, SideRun, Step
+from tests.bench.sides.results import GROUPS, Live, Overload, SideRun, Step, Sustained
 
 
 class Line(NamedTuple):
@@ -36,18 +36,19 @@ _DELAYS = (
     ("INVITE to the target's INVITE", "reached"),
     ("INVITE to 200", "answer"),
     ("target's 200 to caller's 200", "passed_on"),
+    ("probe's own time, left out", "own"),
 )
 
 
 def lines(runs: Sequence[SideRun]) -> list[Line]:
     """All figures that at least one side has."""
-    made = [*_sustained(runs), *_steps(runs), *_live(runs), *_written(runs)]
+    made = [*_sustained(runs), *_steps(runs), *_live(runs), *_overload(runs), *_written(runs)]
     return [line for line in made if not all(math.isnan(value) for value in line.values)]
 
 
 def _sustained(runs: Sequence[SideRun]) -> Iterator[Line]:
     yield Line("calls/s sustained", [run.sustained.rate if run.sustained else math.nan for run in runs], 1)
-    yield Line("  for so many seconds", [run.sustained.seconds if run.sustained else math.nan for run in runs], 0)
+    yield Line("  for so many seconds", [run.sustained.held_for if run.sustained else math.nan for run in runs], 0)
 
 
 def _steps(runs: Sequence[SideRun]) -> Iterator[Line]:
@@ -93,6 +94,26 @@ def _live(runs: Sequence[SideRun]) -> Iterator[Line]:
                 yield Line(f"{what}: {group}, {title} per call", values, 1)
 
 
+_OVERLOAD: tuple[tuple[str, Callable[[Overload], float], int], ...] = (
+    ("calls/s offered", lambda told: told.offered, 0),
+    ("calls/s let in", lambda told: told.limit, 0),
+    ("calls taken and held", lambda told: told.answered, 0),
+    ("calls refused with 503", lambda told: told.refused, 0),
+    ("calls that were neither", lambda told: sum(told.failed.values()), 0),
+    ("INVITE to 503, p50 ms", lambda told: told.refusal.p50, 1),
+    ("INVITE to 503, p99 ms", lambda told: told.refusal.p99, 1),
+    ("INVITE to 503 at SIPp, p99 ms", lambda told: told.load_refusal.p99, 1),
+    ("calls in progress harmed", lambda told: told.harmed, 0),
+    ("back to normal after, s", lambda told: math.nan if told.normal_after is None else told.normal_after, 1),
+)
+
+
+def _overload(runs: Sequence[SideRun]) -> Iterator[Line]:
+    for title, figure, digits in _OVERLOAD:
+        values = [figure(run.overload) if run.overload else math.nan for run in runs]
+        yield Line(f"overload: {title}", values, digits)
+
+
 def _found(run: SideRun, calls: int, with_sound: bool) -> Live | None:
     return next((live for live in run.live if (live.calls, live.with_sound) == (calls, with_sound)), None)
 
@@ -107,18 +128,47 @@ def _written(runs: Sequence[SideRun]) -> Iterator[Line]:
         yield Line(title, [float(getattr(run, name)) if run.calls else math.nan for run in runs], 0)
 
 
+_PROBE_IS_SLOW = 20.0
+"""Milliseconds; then the test tools hold up the calls."""
+
+
 def blemishes(run: SideRun) -> Iterator[str]:
     """What to know before believing the figures."""
     if run.absent:
         yield f"absent: {run.absent}"
-    for step in run.steps:
-        if not step.held:
-            yield f"at {step.rate:g}/s: {step.why_not}"
+    yield from _of_steps(run.steps)
     if run.sustained:
-        tried = ", ".join(f"{one.rate:g}/s {one.why_not or 'held'}" for one in run.sustained.trials)
-        yield f"tried: {tried}"
+        yield from _of_search(run.sustained, run.steps)
     for live in run.live:
         if live.failed:
-            yield f"{live.calls} live calls: " + ", ".join(f"{count} × {why}" for why, count in live.failed.items())
+            yield f"{live.calls} live calls: {_counted(live.failed)}"
+    if run.overload and run.overload.failed:
+        yield f"overload: {_counted(run.overload.failed)}"
     if run.recorded != run.calls:
         yield f"{run.calls} calls placed, {run.recorded} in the database"
+
+
+def _of_steps(steps: Sequence[Step]) -> Iterator[str]:
+    for step in steps:
+        if not step.held:
+            yield f"at {step.rate:g}/s: {step.why_not}"
+        if max(step.own.p99, step.unpunctual.p99) > _PROBE_IS_SLOW:
+            yield (
+                f"at {step.rate:g}/s: the probe had no time, p99: {step.own.p99:.0f} ms for its own answer, "
+                f"{step.unpunctual.p99:.0f} ms late"
+            )
+
+
+def _of_search(found: Sustained, steps: Sequence[Step]) -> Iterator[str]:
+    yield "tried: " + ", ".join(f"{one.rate:g}/s {one.why_not or 'held'} ({one.seconds:g} s)" for one in found.trials)
+    if not found.held_for:
+        yield "not one of these rates held"
+        return
+    if found.held_for < found.wanted:
+        yield f"{found.rate:g}/s held for {found.held_for:g} s, none for {found.wanted:g} s"
+    if all(one.held for one in steps) and not any(one.why_not for one in found.trials):
+        yield f"none failed: it may hold more than {found.rate:g}/s"
+
+
+def _counted(failed: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} × {why}" for why, count in failed.items())

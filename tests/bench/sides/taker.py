@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 
 from tests.bench.load import Place
@@ -79,6 +80,14 @@ class Taker:
 Opens = Callable[[Room], AbstractAsyncContextManager[Taker]]
 
 
+class Holds(Enum):
+    """When a side is measured with hundreds of live calls."""
+
+    NONE = "never"
+    AT_FIRST = "before all else, one kind of them"
+    AFRESH = "opened anew for each kind of them"
+
+
 @dataclass(frozen=True, slots=True)
 class Side:
     """One way to connect calls."""
@@ -94,7 +103,8 @@ class Side:
     patience: float = 10.0
     """Seconds that a caller waits for the answer."""
     is_product: bool = False
-    holds_many: bool = True
-    """Whether it is measured with hundreds of live calls."""
+    holds: Holds = Holds.AFRESH
     settles_within: float = 40.0
     """Seconds after calls in which it is quiet again."""
+    opens_in: float = 10.0
+    """Seconds that it takes until the first call, by experience."""

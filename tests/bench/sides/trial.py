@@ -8,11 +8,13 @@ import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from tests.bench.figures import delays
-from tests.bench.load import Load, callers, read_outcome, shops
+from tests.bench.load import Load, Watch, call_no_more, callers, read_outcome, shops
 from tests.bench.measuring import idle_shares, summed, until_quiet
+from tests.bench.sides.goals import COMPARED_AT
 from tests.bench.sides.probe import FineProbe, fine_probe
 from tests.bench.sides.results import GROUPS, Step, per_group
 from tests.bench.sides.taker import LOAD, PROBE, PROBE_NUMBERS, Side, Taker
@@ -28,7 +30,24 @@ class Pace:
     idle_seconds: float
     settle: float
     """At most so many seconds until it is quiet again."""
-    probe_rate: float = 8.0
+    compared_seconds: float = 0.0
+    """For which COMPARED_AT is offered; 0: as long as any other."""
+
+    def at(self, rate: float) -> Pace:
+        """How thoroughly that rate is measured."""
+        longer = rate == COMPARED_AT and self.compared_seconds
+        return replace(self, seconds=self.compared_seconds) if longer else self
+
+
+_PROBE, _PROBE_SHARE = 20.0, 0.4
+"""Calls a second of our own telephones, and at most so much of the rate; the rest are SIPp's."""
+
+_LOOK_EVERY = 0.5
+
+
+def probe_rate(rate: float) -> float:
+    """How many of `rate` calls a second are the probe's."""
+    return min(_PROBE, _PROBE_SHARE * rate)
 
 
 @asynccontextmanager
@@ -47,17 +66,21 @@ async def probing(side: Side, taker: Taker) -> AsyncIterator[FineProbe]:
         yield probe
 
 
-async def step(side: Side, taker: Taker, rate: float, pace: Pace) -> Step:
-    """One rate; the shops must answer."""
+async def step(side: Side, taker: Taker, rate: float, pace: Pace, *, gives_up: bool = False) -> Step:
+    """One rate; the shops must answer. One that gives up calls no more once it is clear that the rate does not hold."""
     parts = taker.parts()
     everything = {**parts, "bench": os.getpid()}  # whoever calls and answers is our child
     await until_quiet(parts, math.inf, pace.settle)
     idle = await idle_shares(parts, pace.idle_seconds)
-    load = Load(max(1, round(rate * pace.seconds)), rate, side.hold, side.patience)
-    trickle = Load(max(2, round(pace.probe_rate * pace.seconds)), pace.probe_rate, side.hold)
+    trickle = _offered(probe_rate(rate), pace.seconds, side)
+    load = _offered(rate - trickle.rate, pace.seconds, side)
     before, began = used(everything), time.monotonic()
     async with callers(taker.place(), load, with_sound=side.with_sound) as calling, probing(side, taker) as probe:
-        await asyncio.gather(probe.calls(trickle), calling.wait())
+        no_more = asyncio.Event()
+        placing = [probe.calls(trickle, no_more=no_more), calling.wait()]
+        if gives_up:
+            placing.append(_until_spoiled(calling, probe, taker.place().folder / "callers.tsv", no_more))
+        await asyncio.gather(*placing)
     loaded, under_load = used(everything), time.monotonic() - began
     written = await taker.written()
     await until_quiet(parts, sum(idle.values()), pace.settle)
@@ -68,22 +91,42 @@ async def step(side: Side, taker: Taker, rate: float, pace: Pace) -> Step:
     spent = per_group(by_part)
     return Step(
         rate=rate,
+        seconds=pace.seconds,
         placed=outcome.placed + probed.placed,
-        failed=dict(outcome.failed + probed.failed) | _missing(load.calls - outcome.placed),
+        failed=dict(outcome.failed + probed.failed)
+        | ({} if no_more.is_set() else _missing(load.calls - outcome.placed)),
         repeated=outcome.repeated,
         restarted=sorted(part for part, pid in taker.parts().items() if parts.get(part) != pid),
         behind=not written.through,
-        late=max(0.0, outcome.span - (load.calls - 1) / rate),
+        late=max(0.0, outcome.span - (load.calls - 1) / load.rate),
         ringing=delays(probed.ringing),
         audio=delays(probed.audio),
         reached=delays(probed.reached),
         answer=delays(probed.answer),
         passed_on=delays(probed.passed_on),
+        own=delays(probed.own),
+        unpunctual=delays(probed.unpunctual),
         load_answer=delays(outcome.answer),
         cpu={group: max(0.0, spent[group]) for group in GROUPS if group in spent},
         parts=by_part,
         others=100 * (loaded.machine - before.machine - (summed(loaded) - summed(before))) / under_load,
     )
+
+
+async def _until_spoiled(
+    calling: asyncio.subprocess.Process, probe: FineProbe, log: Path, no_more: asyncio.Event
+) -> None:
+    watch = Watch(log)
+    while calling.returncode is None:
+        await asyncio.sleep(_LOOK_EVERY)
+        if probe.probed.failed or watch.is_spoiled():
+            no_more.set()
+            call_no_more(calling)
+            return
+
+
+def _offered(rate: float, seconds: float, side: Side) -> Load:
+    return Load(max(2, round(rate * seconds)), rate, side.hold, side.patience)
 
 
 def _missing(calls: int) -> dict[str, int]:
