@@ -22,7 +22,7 @@ from engine.calls.switchboard import Switchboard
 from engine.cdr.call_file import CallFile
 from engine.cdr.model import CallRecord, StepKind
 from engine.cdr.spool import Spool
-from engine.events.call_log import CallLog
+from engine.events.call_log_writer import CallLog
 from engine.foundation.clock import SystemClock
 from engine.foundation.phone_number import PhoneNumber
 from engine.foundation.tasks import Tasks

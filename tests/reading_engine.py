@@ -15,7 +15,7 @@ from engine.cdr.drain import Drain
 from engine.cdr.model import CallRecord
 from engine.cdr.search import recent
 from engine.cdr.spool import Spool
-from engine.events.call_log import CallLog
+from engine.events.call_log_writer import CallLog
 from engine.foundation.clock import SystemClock
 from engine.foundation.database import transaction
 from engine.numbers.model import ServiceNumber

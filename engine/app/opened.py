@@ -9,7 +9,8 @@ from ipaddress import ip_network
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.cdr.call_file import CallFile
-from engine.events.call_log import CallEvent, CallLog
+from engine.events.call_log import CallEvent
+from engine.events.call_log_writer import CallLog
 from engine.foundation.clock import Clock
 from engine.foundation.database import open_database
 from engine.foundation.sealing import SealingKey

@@ -23,7 +23,7 @@ from engine.calls.unseen_end import lost
 from engine.cdr.call_file import CallFile
 from engine.cdr.call_row import Alone, Row
 from engine.cdr.model import OpenCall, Result
-from engine.events.call_log import CallLog
+from engine.events.call_log_writer import CallLog
 from engine.foundation.clock import Clock
 from engine.foundation.errors import DariError
 from engine.routing.call_plan import CallPlan, Forward, plan_from_paper

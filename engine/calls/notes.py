@@ -9,7 +9,8 @@ import msgspec
 
 from engine.calls.causes import CAUSE_TOWARDS_CALLER
 from engine.cdr.model import Arrival, CallRecord, Consent, Leg, Result, Side, Step, StepKind, closed
-from engine.events.call_log import CallEvent, CallEventKind, CallLog
+from engine.events.call_log import CallEvent, CallEventKind
+from engine.events.call_log_writer import CallLog
 from engine.foundation.clock import Clock
 from engine.foundation.phone_number import PhoneNumber
 from engine.routing.call_plan import CallPlan

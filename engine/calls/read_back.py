@@ -30,7 +30,8 @@ from engine.cdr.call_file_follower import Follower, Place
 from engine.cdr.call_row import Alone, Row
 from engine.cdr.model import CallRecord
 from engine.cdr.spool import Spool
-from engine.events.call_log import CallEvent, CallEventKind, CallLog
+from engine.events.call_log import CallEvent, CallEventKind
+from engine.events.call_log_writer import CallLog
 from engine.foundation.clock import Clock
 from engine.foundation.database import transaction
 from engine.foundation.errors import DariError

@@ -28,7 +28,8 @@ from engine.calls.strays import Elsewhere, Strays
 from engine.calls.switchboard import Switchboard
 from engine.cdr.call_file import CallFile
 from engine.cdr.model import OpenCall, Side
-from engine.events.call_log import CallEventKind, CallLog
+from engine.events.call_log import CallEventKind
+from engine.events.call_log_writer import CallLog
 from engine.foundation.clock import Clock
 from engine.foundation.errors import Conflict, DariError, Invalid, NotFound, TryLater
 from engine.foundation.ids import instant_of, new_id

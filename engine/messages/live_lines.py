@@ -10,7 +10,8 @@ from uuid import UUID
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from engine.events.call_log import CallEvent, CallEventKind, CallLog
+from engine.events.call_log import CallEvent, CallEventKind
+from engine.events.call_log_writer import CallLog
 from engine.events.outbox import StoredEvent, last_id, read_after
 from engine.foundation.database import transaction
 from engine.foundation.errors import DariError

@@ -13,8 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.testing import capture_logs
 
 from engine.callbacks.call_ended import call_ended
-from engine.events.call_log import CallLog
 from engine.events.call_log_reader import read
+from engine.events.call_log_writer import CallLog
 from engine.foundation.database import open_database
 from engine.foundation.schema import upgrade
 from engine.foundation.tasks import Tasks

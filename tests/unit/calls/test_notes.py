@@ -10,7 +10,7 @@ import pytest
 
 from engine.calls.notes import Moment, Notes
 from engine.cdr.model import Arrival, Result, Side, StepKind
-from engine.events.call_log import CallLog
+from engine.events.call_log_writer import CallLog
 from engine.foundation.phone_number import PhoneNumber
 from engine.numbers.model import NumberKind
 from tests.call_desk import ACCOUNT

@@ -11,7 +11,7 @@ import pytest
 from engine.calls.notes import Notes, moment_of
 from engine.calls.unseen_end import lost
 from engine.cdr.model import OpenCall, Result, Side, StepKind
-from engine.events.call_log import CallLog
+from engine.events.call_log_writer import CallLog
 from engine.foundation.clock import SystemClock
 from tests.call_desk import SHOP, desk_at, service_number
 from tests.call_records import arrival

@@ -12,7 +12,8 @@ import pytest
 from rich.console import Console
 
 from engine.cli.coloured import coloured
-from engine.events.call_log import CallEvent, CallEventKind, CallLog, line, without_numbers
+from engine.events.call_log import CallEvent, CallEventKind, line, without_numbers
+from engine.events.call_log_writer import CallLog
 from engine.foundation.phone_number import PhoneNumber
 from tests.command_line import Dari, refused, typing_into
 

@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.events.call_log import CallEvent, CallEventKind, CallLog, line, short_id, without_numbers
+from engine.events.call_log import CallEvent, CallEventKind, line, short_id, without_numbers
 from engine.events.call_log_reader import read
+from engine.events.call_log_writer import CallLog
 from engine.foundation.phone_number import PhoneNumber
 from tests.eventually import eventually
 

@@ -12,8 +12,9 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from engine.events.call_log import CallEvent, CallEventKind, CallLog
+from engine.events.call_log import CallEvent, CallEventKind
 from engine.events.call_log_reader import follow, read
+from engine.events.call_log_writer import CallLog
 from engine.foundation.phone_number import PhoneNumber
 from tests.eventually import PATIENCE
 

@@ -10,7 +10,8 @@ import pytest
 
 from engine.cdr.model import CallRecord, Direction, Leg, Result, Side, Step, StepKind
 from engine.cdr.told import events_of
-from engine.events.call_log import CallEvent, CallEventKind, CallLog
+from engine.events.call_log import CallEvent, CallEventKind
+from engine.events.call_log_writer import CallLog
 from engine.events.kinds import EventKind, is_wanted, read_kinds
 from engine.events.live import KEPT, LiveEvents, told_live
 from engine.foundation.database import open_database
