@@ -73,7 +73,7 @@ async def run(settings: Settings, number: int = 1) -> None:
         heart = Tasks("heart")  # beats from before the spool is read, which may take minutes, until all is closed
         stack.push_async_callback(heart.close)
         beating = heart.start("heartbeat", beat(own.heartbeat, Moving(lambda: connection.lag, clock.monotonic)))
-        writing = heart.start("writes", beat_when(writes_of(own.heartbeat), ari.write_probe))
+        writing = heart.start("writes", beat_when(writes_of(own.heartbeat), ari.write_probe, lambda: ari.deeds))
         database = database_of(settings, stack, "dari calls")
         spool = await open_own(own.spool, own.node, clock)
         stack.push_async_callback(spool.close)

@@ -113,6 +113,11 @@ class Ari:
     ) -> None:
         await self.close()
 
+    @property
+    def deeds(self) -> int:
+        """How many verbs that change something Asterisk has done for us."""
+        return self._http.deeds
+
     async def close(self) -> None:
         """Closes the connections; a verb still waiting raises."""
         self._http.close()

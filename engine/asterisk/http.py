@@ -89,6 +89,8 @@ class Http:
         self._waiting: deque[asyncio.Future[_Line | None]] = deque()
         """Commands without a connection, in their order: each is given one, or None when it may make one."""
         self._closed = False
+        self.deeds = 0
+        """How many commands that change something have been done."""
 
     async def ask(self, command: Command, within: float) -> Answer:
         """Sends a command and waits for its answer.
@@ -119,6 +121,7 @@ class Http:
             answers = line.ask(b"".join(map(self._written, commands)), len(commands))
             outcomes = [await answer for answer in answers]
             all_answered = isinstance(outcomes[-1], Answer)
+            self.deeds += sum(map(_is_deed, commands, outcomes))
             return outcomes
         finally:
             limit.cancel()
@@ -207,6 +210,10 @@ class Http:
         except OSError as error:
             raise Unreachable(error.strerror or str(error)) from None
         return line
+
+
+def _is_deed(command: Command, outcome: Outcome) -> bool:
+    return command.method != "GET" and isinstance(outcome, Answer) and outcome.status < 300
 
 
 class _Line(asyncio.Protocol):

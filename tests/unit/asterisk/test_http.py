@@ -238,6 +238,16 @@ async def test_commands_of_one_piece_share_a_connection_and_each_has_its_own_ans
         assert server.connections == 1
 
 
+async def test_what_has_been_done_is_counted() -> None:
+    refused = OK.replace(b"200 OK", b"404 Not Found")
+    async with server_that(answers(NO_CONTENT), answers(refused), answers(OK), closes) as (_, client):
+        await client.ask_in_order((ONE, OTHER), PATIENCE)
+        await client.ask(Command("GET", "/ari/x", b""), PATIENCE)
+        with pytest.raises(Broken):
+            await ask(client)
+        assert client.deeds == 1
+
+
 async def test_answers_of_one_piece_may_come_together() -> None:
     async with server_that(answers(OK + NO_CONTENT), nothing, answers(OK)) as (server, client):
         assert await client.ask_in_order((ONE, OTHER), PATIENCE) == [Answer(200, b"ok"), Answer(204, b"")]

@@ -214,6 +214,25 @@ async def test_what_is_not_done_brings_no_beat_and_does_not_end_it(tmp_path: Pat
     await tasks.close()
 
 
+async def test_what_is_late_brings_a_beat_while_other_deeds_are_done(tmp_path: Path) -> None:
+    file = tmp_path / "engine.writes"
+    asked = others = 0
+
+    async def done() -> None:
+        nonlocal asked, others
+        asked += 1
+        others += asked > 5
+        raise TryLater("no answer")
+
+    tasks = Tasks("test")
+    tasks.start("beat", beat_when(file, done, lambda: others, every=0.005))
+    await eventually(file.exists)
+    none_yet = last_beat(file)
+    await eventually(lambda: last_beat(file) != none_yet)
+    assert asked > 5
+    await tasks.close()
+
+
 async def test_an_engine_that_asterisk_does_not_hear_is_killed_only_while_it_hears_others(tmp_path: Path) -> None:
     """A real child turns its loop and beats, but nothing that it asks for is done."""
     file, pid_file = tmp_path / "engine.beat", tmp_path / "engine.pid"
