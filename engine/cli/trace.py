@@ -45,18 +45,27 @@ def trace(
     for rung in rungs:
         terminal.print(coloured_rung(rung, record.arrived_at, full=full), soft_wrap=True)
     if not any(rung.sip for rung in rungs):
-        typer.echo(
-            f"no SIP messages of it are kept: DARI_SIP_TRACE was off, or it is older than {settings.sip_trace_hours} h "
-            "(DARI_SIP_TRACE_HOURS)",
-            err=True,
-        )
+        typer.echo(_why_without_sip(settings, record), err=True)
+
+
+def _why_without_sip(settings: Settings, record: CallRecord) -> str:
+    if not _sides(record):
+        return "its SIP messages cannot be told from others: it was refused at once, or its engine died before it rang"
+    return (
+        f"no SIP messages of it are kept: DARI_SIP_TRACE was off, or it is older than {settings.sip_trace_hours} h "
+        "(DARI_SIP_TRACE_HOURS)"
+    )
+
+
+def _sides(record: CallRecord) -> dict[str, Side]:
+    """Whose the legs are, by SIP Call-ID."""
+    sides = {leg.sip_call_id: leg.side for leg in record.legs if leg.sip_call_id}
+    return sides | ({record.sip_call_id: Side.CALLER} if record.sip_call_id else {})
 
 
 def _ladder(settings: Settings, record: CallRecord) -> list[Rung]:
     """Everything that is known of the call, in the order of time."""
-    sides = {leg.sip_call_id: leg.side for leg in record.legs if leg.sip_call_id}
-    if record.sip_call_id:
-        sides[record.sip_call_id] = Side.CALLER
+    sides = _sides(record)
     sip = sip_trace.find(settings.paths.trace, sides, record.arrived_at - _MARGIN, record.ended_at + _MARGIN)
     rungs = [*rungs_of_sip(sip, sides), *rungs_of_record(record)]
     return sorted(rungs, key=_instant)

@@ -183,6 +183,17 @@ def test_a_trace_without_kept_sip_says_so_and_shows_the_steps(dari: Dari, call: 
     assert "DARI_SIP_TRACE" in answer.err
 
 
+async def test_a_trace_of_a_call_without_a_sip_call_id_says_why_there_is_no_sip(
+    dari: Dari, database: AsyncEngine
+) -> None:
+    refused_at_once = msgspec.structs.replace(record(arrival(MORNING)), sip_call_id=None, legs=())
+    async with transaction(database) as connection:
+        await cdr_store.insert(connection, [refused_at_once])
+    answer = await asyncio.to_thread(dari, "trace", refused_at_once.call_id)
+    assert "refused at once" in answer.err
+    assert "DARI_SIP_TRACE" not in answer.err
+
+
 def test_an_unknown_or_malformed_call_is_refused(dari: Dari) -> None:
     refused(dari("trace", new_id(MORNING)), "no record")
     refused(dari("trace", "ffffffff-ffff-4fff-bfff-ffffffffffff"), "no record")
