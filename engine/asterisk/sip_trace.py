@@ -31,6 +31,8 @@ _FILE = "%Y%m%dT%H.hep"
 _FORMER_FILES = "*.jsonl"
 """What older versions wrote; removed in its time."""
 _WRITE_AFTER = 0.2  # seconds that messages wait for company before they are written
+_LOOKED_EVERY = 0.02  # seconds; the kernel keeps about two hundred packets meanwhile, if it is not told to keep more
+_LONGEST_PACKET = 65536
 _WRITTEN_WITHIN = timedelta(minutes=1)
 _MOST_WAITING = 1000
 _MOST_BYTES_AN_HOUR = 1 << 30
@@ -101,8 +103,12 @@ def find(
     return sorted(found, key=lambda message: message.at)
 
 
-class SipTrace(asyncio.DatagramProtocol):
-    """Receives and keeps. Messages are written in batches; those of the last 0.2 s are lost when it is killed."""
+class SipTrace:
+    """Receives and keeps. Messages are written in batches; those of the last 0.2 s are lost when it is killed.
+
+    While messages come, the socket is looked at every so often: each packet that wakes this process costs Asterisk and
+    us more than all else that is done with it.
+    """
 
     def __init__(self, folder: Path, hours: int, clock: Clock) -> None:
         self._folder = folder
@@ -110,7 +116,8 @@ class SipTrace(asyncio.DatagramProtocol):
         self._clock = clock
         self._waiting: list[bytes] = []
         self._writing: asyncio.TimerHandle | None = None
-        self._transport: asyncio.DatagramTransport | None = None
+        self._looking: asyncio.TimerHandle | None = None
+        self._socket: socket.socket | None = None
         self._failing = ""
         self.unreadable = 0
         """Packets that were no HEP3, or not whole."""
@@ -125,28 +132,54 @@ class SipTrace(asyncio.DatagramProtocol):
             self._remove_old()
         except OSError as error:
             raise Invalid(f"SIP trace: {self._folder} cannot be used ({error.strerror}); make it writable") from None
+        opened = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         try:
-            await asyncio.get_running_loop().create_datagram_endpoint(
-                lambda: self, local_addr=(host, int(port)), family=socket.AF_INET
-            )
+            opened.setblocking(False)
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+            opened.bind((host, int(port)))
         except OSError as error:
+            opened.close()
             raise Invalid(f"SIP trace: UDP {address} cannot be used ({error.strerror}); free it") from None
+        self._socket = opened
+        asyncio.get_running_loop().add_reader(opened, self._look_often, opened)
 
     def close(self) -> None:
-        """Writes what waits and stops listening."""
+        """Writes what has come and stops listening."""
+        if self._looking is not None:
+            self._looking.cancel()
+        if self._socket is not None:
+            asyncio.get_running_loop().remove_reader(self._socket)
+            self._receive(self._socket)
+            self._socket.close()
+            self._socket = None
         self.write()
-        if self._transport is not None:
-            self._transport.close()
 
-    def connection_made(self, transport: asyncio.DatagramTransport) -> None:  # type: ignore[override]
-        self._transport = transport
-        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+    def _look_often(self, opened: socket.socket) -> None:
+        """Messages come after a while without any."""
+        asyncio.get_running_loop().remove_reader(opened)
+        self._look(opened)
 
-    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        if not _is_whole(data):
+    def _look(self, opened: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        if self._receive(opened):
+            self._looking = loop.call_later(_LOOKED_EVERY, self._look, opened)
+        else:
+            loop.add_reader(opened, self._look_often, opened)
+
+    def _receive(self, opened: socket.socket) -> bool:
+        """Takes what has come; whether something had."""
+        received = 0
+        with suppress(BlockingIOError):
+            while received < _MOST_WAITING:
+                self._take(opened.recv(_LONGEST_PACKET))
+                received += 1
+        return received > 0
+
+    def _take(self, packet: bytes) -> None:
+        if not _is_whole(packet):
             self.unreadable += 1
             return
-        self._waiting.append(data)
+        self._waiting.append(packet)
         if len(self._waiting) >= _MOST_WAITING:
             self.write()
         elif self._writing is None:

@@ -47,6 +47,21 @@ async def keep(trace: SipTrace, *packets: bytes) -> None:
     trace.close()
 
 
+async def test_messages_are_kept_after_a_while_without_any_and_those_that_have_just_come_at_the_end(
+    tmp_path: Path,
+) -> None:
+    trace = SipTrace(tmp_path, 1, SetClock(NOON))
+    address = ("127.0.12.43", 9060)
+    await trace.open(f"{address[0]}:{address[1]}")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        for at in range(4):
+            sender.sendto(hep(message("a"), NOON + timedelta(seconds=at)), address)
+            await asyncio.sleep(0.01 if at < 2 else 0.1)  # within two looks, then after many without a message
+        sender.sendto(hep(message("a"), NOON + timedelta(seconds=4)), address)
+        trace.close()
+    assert len(find(tmp_path, ["a"])) == 5
+
+
 def test_a_packet_tells_time_addresses_and_the_message() -> None:
     assert parse_hep(hep()) == SipMessage(
         at=NOON, source="127.0.0.2:5070", destination="127.0.0.1:5060", call_id="one@carrier", text=INVITE
