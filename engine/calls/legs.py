@@ -111,7 +111,7 @@ class Legs(Facts):
 
     async def drop(self, target: Party, cause: int = NORMAL_CLEARING) -> None:
         """A target is not wanted any more. One that cannot be told now is told again when the call is cleared away."""
-        target.dropped = not target.gone
+        target.dropped = target.dropped or not target.gone
         target.free_trunk()
         try:
             await self._hang_up(target, cause)

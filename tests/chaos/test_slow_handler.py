@@ -100,15 +100,15 @@ def slow_handlers(hand: Hand) -> Iterator[Counter[str]]:
     def sleeping(verb: str) -> None:
         done = getattr(Ari, verb)
 
-        async def asleep(*given: object, **named: object) -> None:
+        async def asleep(*given: object, **named: object) -> object:
             await asyncio.sleep(SLOW)
             slept[verb] += 1
-            await done(*given, **named)
+            return await done(*given, **named)
 
         patch.setattr(Ari, verb, asleep)
 
     with pytest.MonkeyPatch.context() as patch:
-        for verb in ("originate", "answer", "create_bridge") if hand.strikes else ():
+        for verb in ("originate", "answer_into", "create_bridge") if hand.strikes else ():
             sleeping(verb)
         yield slept
 

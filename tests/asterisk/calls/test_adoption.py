@@ -49,13 +49,14 @@ async def test_connected_call_goes_on_unheard_and_gets_its_record_from_the_next_
 async def test_caller_who_was_answered_but_not_connected_yet_is_connected_by_the_next_life(
     call_asterisk: RunningAsterisk, carrier: Carrier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def frozen(*_: object) -> None:
+    async def answers_and_freezes(ari: Ari, _bridge: str, channel: str, _other: str) -> None:
+        await ari.answer(channel)
         await asyncio.sleep(60)
 
     numbers = [number_set(ACCOUNT)]
     shop = carrier.shop("0212345678", Answers(after_seconds=0.2))
     with monkeypatch.context() as patch:
-        patch.setattr(Ari, "add_to_bridge", frozen)
+        patch.setattr(Ari, "answer_into", answers_and_freezes)
         async with engine_on(call_asterisk, tmp_path, numbers, carrier, grace=0):
             caller = await carrier.call("050712345678", tone=CALLER)
             target = await shop.next_call()

@@ -326,6 +326,24 @@ def test_target_that_could_not_be_told_to_stop_ringing_is_not_left_alone_when_it
     play(tmp_path, scenario, targets=both(), order=TargetOrder.ALL_AT_ONCE, record=False)
 
 
+def test_target_that_was_dropped_and_is_dropped_again_when_it_has_gone_did_not_hang_up(tmp_path: Path) -> None:
+    async def scenario(desk: Desk) -> None:
+        desk.asterisk.phone(SHOP, answers_after=None, rings_after=0.1)
+        caller = desk.call()
+        await asyncio.sleep(1.0)
+        [call] = desk.reception.calls()
+        [target] = call.targets
+        await call.drop(target)
+        await asyncio.sleep(0.1)
+        assert target.gone
+        await call.drop(target)
+        assert not target.hung_up
+        caller.hang_up()
+        await desk.at_rest()
+
+    play(tmp_path, scenario, record=False)
+
+
 @pytest.mark.parametrize("slow", ["music_class", "speech"])
 def test_music_and_voice_that_take_their_time_hold_nobody_up(tmp_path: Path, slow: str) -> None:
     async def scenario(desk: Desk) -> None:
