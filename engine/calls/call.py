@@ -205,13 +205,13 @@ class Call(Legs):
     async def answer(self) -> None:
         """200 OK to the caller."""
         await self.to_caller(self.board.ari.answer(self.caller.channel))
-        self._is_answered()
+        self._note_answer()
 
     async def answer_and_connect(self, target: Party) -> None:
         """200 OK to the caller, and the two hear each other from here on."""
         ari = self.board.ari
         apart = await self.to_caller(ari.answer_into(self.bridge, self.caller.channel, target.channel))
-        self._is_answered()
+        self._note_answer()
         try:
             if isinstance(apart, OutcomeUnknown):
                 await self._see_them_joined(target)
@@ -221,7 +221,7 @@ class Call(Legs):
             if not await self.until(lambda: target.gone, within=_NEWS_WITHIN):
                 raise
 
-    def _is_answered(self) -> None:
+    def _note_answer(self) -> None:
         self.notes.answered = self.notes.answered or self.notes.moment()
         self.caller.answered = self.caller.answered or self.notes.answered
 
