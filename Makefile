@@ -29,7 +29,7 @@ $(shell [ "$$(cat $(READY) 2>/dev/null)" = "$$(pwd -P)" ] && .venv/bin/python -c
 help: ## Show this
 	@echo "make demo         six real calls; then up until Ctrl-C (ONCE=1: exits, 0 if all did what they should)"
 	@echo "make test         every test, those with a real Asterisk and PostgreSQL included (WORKERS=$(WORKERS))"
-	@echo "make bench        real calls beside what Asterisk allows, side by side in one table (bench-quick: two minutes)"
+	@echo "make bench        real calls beside what Asterisk allows, side by side in one table (bench-quick: under three minutes)"
 	@echo "make bench-parts  planning, routing's cache, real calls (AGAINST=another checkout: compares the calls)"
 	@echo "make chaos        faults at 20 random instants under 100 calls; callers leave at 200 random instants of every step;"
 	@echo "                  500 random calls against what explain says (FAULTS=, FAULT_CALLS=, FAULT_SECONDS=, SEED= …)"

@@ -45,7 +45,7 @@ def write_tone(file: Path, *tones: tuple[int, float]) -> None:
 
 
 class CallLine(NamedTuple):
-    """A line of Asterisk's own CSV, columns as asterisk-conf/README.md names them."""
+    """A line of Asterisk's own CSV, columns and their parts as asterisk-conf/README.md names them."""
 
     unique: str
     linked: str
@@ -59,55 +59,27 @@ class CallLine(NamedTuple):
     duration: str
     talk: str
     disposition: str
-    ended: str
+    cause: str
+    engine: str
+    presentation: str
     unused: str
-    told_alone: str
+    alone: str
+    alone_number: str
+    alone_result: str
+    alone_target: str
+    alone_account: str
+    alone_recording: str
+    alone_notices: str
 
-    @property
-    def cause(self) -> str:
-        return self._ended(0)
 
-    @property
-    def engine(self) -> str:
-        return self._ended(1)
+_COLUMNS = 15  # a line that is just being written has fewer
 
-    @property
-    def presentation(self) -> str:
-        return self._ended(2)
 
-    @property
-    def alone(self) -> str:
-        return self._alone(0)
-
-    @property
-    def alone_number(self) -> str:
-        return self._alone(1)
-
-    @property
-    def alone_result(self) -> str:
-        return self._alone(2)
-
-    @property
-    def alone_target(self) -> str:
-        return self._alone(3)
-
-    @property
-    def alone_account(self) -> str:
-        return self._alone(4)
-
-    @property
-    def alone_recording(self) -> str:
-        return self._alone(5)
-
-    @property
-    def alone_notices(self) -> str:
-        return self._alone(6)
-
-    def _ended(self, place: int) -> str:
-        return self.ended.split(" ")[place] if self.ended else ""
-
-    def _alone(self, place: int) -> str:
-        return (self.told_alone.split("|") + [""] * 7)[place]
+def _call_line(columns: list[str]) -> CallLine:
+    *asterisks, ended, unused, alone = columns
+    of_end = ended.split(" ") if ended else [""] * 3
+    of_call_alone = (alone.split("|") + [""] * 7)[:7]
+    return CallLine._make([*asterisks, *of_end, unused, *of_call_alone])
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +128,7 @@ class RunningAsterisk:
         if not self.call_records.exists():
             return []
         with self.call_records.open(newline="") as lines:
-            columns = len(CallLine._fields)  # a line that is just being written has fewer
-            return [CallLine(*line) for line in csv.reader(lines) if len(line) == columns]
+            return [_call_line(line) for line in csv.reader(lines) if len(line) == _COLUMNS]
 
     def lines_of(self, call_id: str) -> list[CallLine]:
         """The lines so far of the call with this SIP Call-ID, which no engine took."""

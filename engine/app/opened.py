@@ -20,6 +20,9 @@ from engine.recordings.keys import MasterKey
 from engine.settings import PRODUCT_FILES, Paths, Settings
 from engine.webhooks.settings import Rules
 
+_LOGGED_WITHIN = 0.05
+"""Seconds by which the live log of calls may lag behind them."""
+
 
 def database_of(settings: Settings, stack: AsyncExitStack, name: str) -> AsyncEngine:
     database = open_database(settings.database_url, settings.database_timeout, application_name=name)
@@ -37,10 +40,6 @@ def archive_of(settings: Settings, database: AsyncEngine, clock: Clock) -> Archi
         spool=settings.paths.asterisk_spool,
         days=settings.recording_days,
     )
-
-
-_LOGGED_WITHIN = 0.05
-"""Seconds by which the live log of calls may lag behind them."""
 
 
 def call_file_of(settings: Settings) -> CallFile:

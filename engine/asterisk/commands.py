@@ -479,23 +479,25 @@ class Ari:
         return msgspec.json.decode(answer, type=Channel).state == "Up"
 
     async def _send(self, operation: Operation, values: dict[str, Any], within: float) -> bytes:
-        try:
-            outcome: Outcome = await self._http.ask(_command(operation, values), within)
-        except Unreachable as error:
-            raise self._unreachable(error) from None
-        except (Broken, TimeoutError) as error:
-            outcome = error
+        (outcome,) = await self._outcomes([(operation, values)], within)
         return _answer_to(operation, outcome, within)
 
     async def _do_in_order(self, *steps: _Step) -> list[bytes | DariError]:
         """Does them one after the other, whatever comes of each, sent in one piece; what `_do` would give or raise."""
         try:
-            sent = await self._http.ask_in_order([_command(*step) for step in steps], self._timeout)
+            outcomes = await self._outcomes(steps, self._timeout)
+        except TryLater as unreachable:
+            return [unreachable for _ in steps]
+        return [await self._what_came_of(step, outcome) for step, outcome in zip(steps, outcomes, strict=True)]
+
+    async def _outcomes(self, steps: Sequence[_Step], within: float) -> Sequence[Outcome]:
+        """What came of each, sent in one piece. Raises TryLater when Asterisk cannot be reached."""
+        try:
+            return await self._http.ask([_command(*step) for step in steps], within)
         except Unreachable as error:
-            return [self._unreachable(error) for _ in steps]
+            raise TryLater(f"Asterisk cannot be reached at {self._url}: {error}; is it running?") from None
         except TimeoutError as error:
-            sent = [error for _ in steps]
-        return [await self._what_came_of(step, outcome) for step, outcome in zip(steps, sent, strict=True)]
+            return [error for _ in steps]
 
     async def _what_came_of(self, step: _Step, outcome: Outcome) -> bytes | DariError:
         operation, values = step
@@ -507,16 +509,8 @@ class Ari:
         except DariError as error:
             return error
 
-    def _unreachable(self, error: Unreachable) -> TryLater:
-        return TryLater(f"Asterisk cannot be reached at {self._url}: {error}; is it running?")
-
 
 _Step = tuple[Operation, dict[str, Any]]
-
-
-def _command(operation: Operation, values: dict[str, Any]) -> Command:
-    path, body = _request(operation, values)
-    return Command(operation.method, path, body)
 
 
 def _is_done(operation: Operation, refusal: DariError) -> bool:
@@ -534,17 +528,17 @@ def _answer_to(operation: Operation, outcome: Outcome, within: float) -> bytes:
     return outcome.body
 
 
-def _request(operation: Operation, values: dict[str, Any]) -> tuple[str, bytes]:
+def _command(operation: Operation, values: dict[str, Any]) -> Command:
     """Path and query, and JSON body. Values go into the body if they can: no phone numbers in addresses."""
     place = {name: quote(value, safe="") for name, value in values.items() if name not in operation.parameters}
     given = {name: value for name, value in values.items() if name not in place and value is not None}
     path = f"/ari{operation.path.format_map(place)}"
     if not given:
-        return path, b""
+        return Command(operation.method, path, b"")
     if operation.method in ("GET", "DELETE"):
-        return f"{path}?{urlencode(given)}", b""
+        return Command(operation.method, f"{path}?{urlencode(given)}", b"")
     # The filter is the body itself; every other parameter is a field of it.
-    return path, msgspec.json.encode(given.get("filter", given))
+    return Command(operation.method, path, msgspec.json.encode(given.get("filter", given)))
 
 
 def _unknown(operation: Operation, reason: str) -> OutcomeUnknown:

@@ -92,21 +92,12 @@ class Http:
         self.deeds = 0
         """How many commands that change something have been done."""
 
-    async def ask(self, command: Command, within: float) -> Answer:
-        """Sends a command and waits for its answer.
-
-        Raises Unreachable or Broken, or TimeoutError after `within` seconds: it is given up then, as when cancelled.
-        """
-        (outcome,) = await self.ask_in_order((command,), within)
-        if isinstance(outcome, Answer):
-            return outcome
-        raise outcome
-
-    async def ask_in_order(self, commands: Sequence[Command], within: float) -> list[Outcome]:
+    async def ask(self, commands: Sequence[Command], within: float) -> list[Outcome]:
         """Sends commands in one piece, which costs both sides little more than one of them; what came of each.
 
-        One begins when the one before it has been answered, whatever the answer was. Raises Unreachable, or
-        TimeoutError when there is no connection to be had: then nothing was asked.
+        One begins when the one before it has been answered, whatever the answer was. What is not answered within so
+        many seconds is given up, as when cancelled. Raises Unreachable, or TimeoutError when there is no connection to
+        be had: then nothing was asked.
         """
         loop = asyncio.get_running_loop()
         latest = loop.time() + within

@@ -212,11 +212,8 @@ def _row(columns: list[str]) -> Row | None:
 def _appended(columns: list[str]) -> tuple[str, str, str, str, str, str, str, str]:
     """The columns after the first fourteen as earlier versions have them; those that are missing are empty."""
     joined = columns[_COLUMNS].split("|") if len(columns) > _COLUMNS else []
-    if len(joined) == _TOLD_ALONE:
-        alone, number, *others = joined
-        a, b, c, d, e, f, g, h = alone, number, "", *others
-    else:
-        a, b, c, d, e, f, g, h = (*columns[_COLUMNS:22], *[""] * 8)[:8]
+    told = [*joined[:2], "", *joined[2:]] if len(joined) == _TOLD_ALONE else columns[_COLUMNS:22]
+    a, b, c, d, e, f, g, h = (*told, *[""] * 8)[:8]
     return a, b, c, d, e, f, g, h
 
 

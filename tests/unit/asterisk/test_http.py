@@ -89,14 +89,21 @@ async def server_that(*says: Says) -> AsyncIterator[tuple[Server, Http]]:
 
 
 async def ask(client: Http, body: bytes = b"", within: float = PATIENCE) -> Answer:
-    return await client.ask(Command("POST", "/ari/x", body), within)
+    return await answer_to(client, Command("POST", "/ari/x", body), within)
+
+
+async def answer_to(client: Http, command: Command, within: float = PATIENCE) -> Answer:
+    (outcome,) = await client.ask([command], within)
+    if isinstance(outcome, Answer):
+        return outcome
+    raise outcome
 
 
 async def test_a_command_says_what_it_must_and_one_connection_serves_one_after_the_other() -> None:
     async with server_that(answers(OK), answers(NO_CONTENT), answers(OK)) as (server, client):
         assert await ask(client, b'{"a":1}') == Answer(200, b"ok")
         assert await ask(client) == Answer(204, b"")
-        assert await client.ask(Command("GET", "/ari/y?z=1", b""), PATIENCE) == Answer(200, b"ok")
+        assert await answer_to(client, Command("GET", "/ari/y?z=1", b"")) == Answer(200, b"ok")
         host = server.url.removeprefix("http://").removesuffix("/base").encode()
         common = b"Host: " + host + b"\r\nAuthorization: Basic ZGFyaTpzZWNyZXQ=\r\n"
         assert server.commands == [
@@ -233,7 +240,7 @@ ONE, OTHER = Command("POST", "/ari/one", b"{}"), Command("DELETE", "/ari/other",
 async def test_commands_of_one_piece_share_a_connection_and_each_has_its_own_answer() -> None:
     refused = OK.replace(b"200 OK", b"404 Not Found")
     async with server_that(answers(refused), answers(NO_CONTENT)) as (server, client):
-        assert await client.ask_in_order((ONE, OTHER), PATIENCE) == [Answer(404, b"ok"), Answer(204, b"")]
+        assert await client.ask((ONE, OTHER), PATIENCE) == [Answer(404, b"ok"), Answer(204, b"")]
         assert [command.split(b" ")[1] for command in server.commands] == [b"/base/ari/one", b"/base/ari/other"]
         assert server.connections == 1
 
@@ -241,8 +248,8 @@ async def test_commands_of_one_piece_share_a_connection_and_each_has_its_own_ans
 async def test_what_has_been_done_is_counted() -> None:
     refused = OK.replace(b"200 OK", b"404 Not Found")
     async with server_that(answers(NO_CONTENT), answers(refused), answers(OK), closes) as (_, client):
-        await client.ask_in_order((ONE, OTHER), PATIENCE)
-        await client.ask(Command("GET", "/ari/x", b""), PATIENCE)
+        await client.ask((ONE, OTHER), PATIENCE)
+        await answer_to(client, Command("GET", "/ari/x", b""))
         with pytest.raises(Broken):
             await ask(client)
         assert client.deeds == 1
@@ -250,7 +257,7 @@ async def test_what_has_been_done_is_counted() -> None:
 
 async def test_answers_of_one_piece_may_come_together() -> None:
     async with server_that(answers(OK + NO_CONTENT), nothing, answers(OK)) as (server, client):
-        assert await client.ask_in_order((ONE, OTHER), PATIENCE) == [Answer(200, b"ok"), Answer(204, b"")]
+        assert await client.ask((ONE, OTHER), PATIENCE) == [Answer(200, b"ok"), Answer(204, b"")]
         await eventually(lambda: len(server.commands) == 2)
         assert (await ask(client)).body == b"ok"
         assert server.connections == 1
@@ -259,14 +266,14 @@ async def test_answers_of_one_piece_may_come_together() -> None:
 @pytest.mark.parametrize("first", [answers(OK.replace(b"Server: Asterisk", b"Connection: close")), answers(OK)])
 async def test_what_is_not_answered_when_the_connection_ends_is_broken(first: Says) -> None:
     async with server_that(first, closes) as (_, client):
-        done, lost = await client.ask_in_order((ONE, OTHER), PATIENCE)
+        done, lost = await client.ask((ONE, OTHER), PATIENCE)
         assert done == Answer(200, b"ok")
         assert isinstance(lost, Broken)
 
 
 async def test_what_is_not_answered_in_time_is_given_up_with_its_connection() -> None:
     async with server_that(answers(OK), nothing, answers(OK)) as (server, client):
-        done, late = await client.ask_in_order((ONE, OTHER), 0.2)
+        done, late = await client.ask((ONE, OTHER), 0.2)
         assert done == Answer(200, b"ok")
         assert isinstance(late, TimeoutError)
         await ask(client)
