@@ -39,7 +39,7 @@ _UPDATE = text(f"UPDATE numbers SET {_CHANGES}, updated_at = now() WHERE number 
 _SET_SUSPENDED = text("UPDATE numbers SET suspended = :suspended, updated_at = now() WHERE number = :number")
 _DELETE = text("DELETE FROM numbers WHERE number = :number")
 
-_ROWS_AT_ONCE = 1000  # some milliseconds of work: calls go on in between
+_ROWS_AT_ONCE = 200  # a millisecond of work: calls go on in between
 _TREATMENTS_REMEMBERED = 20_000
 
 

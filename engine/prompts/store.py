@@ -52,7 +52,7 @@ _PLAYED = text("""
 """)
 _SOUNDS = text("SELECT DISTINCT sound FROM prompt_versions")
 
-_ROWS_AT_ONCE = 1000  # some milliseconds of work: calls go on in between
+_ROWS_AT_ONCE = 200  # a millisecond of work: calls go on in between
 
 
 async def add_version(connection: AsyncConnection, account: UUID, name: str, made: Version) -> Version:

@@ -21,6 +21,7 @@ from engine.foundation.database import listen, transaction
 from engine.foundation.errors import DariError, TryLater
 from engine.foundation.phone_number import PhoneNumber
 from engine.foundation.tasks import Tasks
+from engine.foundation.turns import rested
 from engine.numbers.inventory import in_service, look_up
 from engine.numbers.model import ServiceNumber
 from engine.prompts.library import played, played_by_account
@@ -39,6 +40,8 @@ _HOLIDAYS = "holidays"
 _PART = re.compile(rf"[0-9]+|[0-9a-f-]{{36}}|{_HOLIDAYS}")
 _WAIT_WHEN_REFUSED = 5.0
 _SNAPSHOT_DELAY = 2.0  # many changes, one snapshot
+_REST = 1.0
+"""Times as long as a part took: what is known is read again with half of the processor at most."""
 
 
 _K = TypeVar("_K")
@@ -89,18 +92,20 @@ class RoutingCache:
     async def load(self, engine: AsyncEngine) -> bool:
         """Reads everything as of one instant. True when it is not what was known before.
 
-        Raises TryLater and leaves what is known.
+        At once for the first time, when no call can be routed; later between calls. Raises TryLater and leaves what is
+        known.
         """
         new, old = Known(), self._now
         news = not self._known
+        rest = _REST if self._known else 0.0
         async with transaction(engine) as connection:
             await store.read_as_of_one_instant(connection)
-            async for numbers in in_service(connection):
+            async for numbers in rested(in_service(connection), rest):
                 news |= _take(new.numbers, old.numbers, ((number.number, number) for number in numbers))
-            async for rules in store.all_rules(connection):
+            async for rules in rested(store.all_rules(connection), rest):
                 news |= _take(new.rules, old.rules, rules)
             prompts = await played_by_account(connection)
-            async for accounts in store.all_accounts(connection):
+            async for accounts in rested(store.all_accounts(connection), rest):
                 whole = ((one.account_id, with_prompts(one, prompts.get(one.account_id))) for one in accounts)
                 news |= _take(new.accounts, old.accounts, whole)
             new.closed_days = await store.all_closed_days_of_numbers(connection)

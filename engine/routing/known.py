@@ -24,8 +24,7 @@ _NO_HOLIDAYS = Holidays()
 _NONE = msgspec.Raw(b"[]")
 
 
-@dataclass(frozen=True, slots=True)
-class _Played:
+class _Played(msgspec.Struct, frozen=True, gc=False):
     """A number and its rules with the sounds of their prompts, and what they were made of: as long as that is known."""
 
     of: ServiceNumber

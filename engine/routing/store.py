@@ -116,7 +116,7 @@ _REMOVE_HOLIDAY = text("DELETE FROM holidays WHERE day = :day RETURNING name")
 _MODULES = [module.value for module in Module]
 """Those that this version knows."""
 
-_ROWS_AT_ONCE = 1000  # some milliseconds of work: calls go on in between
+_ROWS_AT_ONCE = 200  # a millisecond of work: calls go on in between
 _LISTS_REMEMBERED = 20_000
 
 _closed_days_in = msgspec.json.Decoder(tuple[ClosedDay, ...]).decode

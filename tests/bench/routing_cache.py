@@ -31,11 +31,11 @@ from tests.own_postgres import own_postgres
 _FILL = (
     """
     INSERT INTO accounts (id, name)
-    SELECT CAST(lpad(to_hex(i), 32, '0') AS uuid), 'shop ' || i FROM generate_series(1, 2000) i
+    SELECT CAST(lpad(to_hex(i + 1), 32, '0') AS uuid), 'shop ' || i FROM generate_series(1, 2000) i
     """,
     """
     INSERT INTO numbers (number, kind, account_id, target, treatment)
-    SELECT '0507' || lpad(i::text, 8, '0'), '050', CAST(lpad(to_hex(i % 2000 + 1), 32, '0') AS uuid), '0212345678',
+    SELECT '0507' || lpad(i::text, 8, '0'), '050', CAST(lpad(to_hex(i % 2000 + 2), 32, '0') AS uuid), '0212345678',
            CASE i % 3 WHEN 0 THEN jsonb_build_object()
                       WHEN 1 THEN jsonb_build_object('ringback', jsonb_build_array('own/tune' || i % 5000))
                       ELSE jsonb_build_object('whisper', jsonb_build_object('text', 'shop ' || i % 2000 + 1),
