@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.cli.database import with_database
-from engine.rehearsal.fill import Size, Told
+from engine.rehearsal.fill import Size, Told, tidy
 from engine.rehearsal.fill import fill as fill_database
 from engine.settings import read_settings
 
@@ -49,6 +49,8 @@ def fill(
 
         async def deed(database: AsyncEngine) -> None:
             await fill_database(database, size, datetime.now(UTC), told)
+            console.print("all is written; the database tidies up")
+            await tidy(database)
 
         with_database(settings, deed)
     console.print(f"filled: {numbers:,} numbers, {calls:,} old calls over {days} days")

@@ -71,8 +71,11 @@ async def fill(database: AsyncEngine, size: Size, now: datetime, told: Told) -> 
     for month, _ in past.months():
         async with transaction(database) as connection:
             await store.add_month(connection, month, month_of(month))
-    async with transaction(database) as connection:
-        await store.analyze(connection)
+
+
+async def tidy(database: AsyncEngine) -> None:
+    """After `fill`: the database then has nothing more to do for what was written, and knows how it looks."""
+    await store.vacuum(database)
 
 
 def _accounts(size: Size, now: datetime) -> list[UUID]:

@@ -1,4 +1,4 @@
-"""The SQL that puts a made-up past into empty tables. Every function works in the caller's transaction."""
+"""The SQL that puts a made-up past into empty tables. Every function but `vacuum` works in the caller's transaction."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from engine.foundation.database import database_errors
 from engine.rehearsal.rows import COLUMNS
 
 _HELD = text("""
@@ -17,6 +18,7 @@ _HELD = text("""
            (SELECT count(*) FROM (SELECT FROM number_stock LIMIT 1) AS any_number)
 """)
 _EXISTS = text("SELECT EXISTS (SELECT FROM pg_class WHERE relname = :name AND relkind = 'r')")
+_VACUUM = text("VACUUM (FREEZE, ANALYZE) accounts, number_stock, numbers, number_rules, calls")
 _ACCOUNTS = text("INSERT INTO accounts (id, name) SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:names AS text[]))")
 _STOCK = ("number", "kind", "state", "held_by", "changed_at")
 _NUMBERS = ("number", "kind", "account_id", "target", "treatment")
@@ -66,9 +68,12 @@ async def add_month(connection: AsyncConnection, month: date, rows: AsyncIterabl
     await connection.execute(text(f"ALTER TABLE calls ATTACH PARTITION {part} FOR VALUES {bounds}"))
 
 
-async def analyze(connection: AsyncConnection) -> None:
-    """Tells PostgreSQL how the tables look now."""
-    await connection.execute(text("ANALYZE accounts, number_stock, numbers, number_rules, calls"))
+async def vacuum(database: AsyncEngine) -> None:
+    """Leaves nothing to autovacuum, which would go slowly through all of it beside the first calls."""
+    with database_errors():
+        async with database.connect() as connection:
+            alone = await connection.execution_options(isolation_level="AUTOCOMMIT")  # VACUUM stands in no transaction
+            await alone.execute(_VACUUM)
 
 
 async def _driver(connection: AsyncConnection) -> Any:

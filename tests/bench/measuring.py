@@ -17,8 +17,8 @@ from tests.bench.usage import Used, used
 
 _WARM_UP = Load(calls=10, rate=5.0, hold=0.2)
 _IDLE_SECONDS = 5.0
-AT_REST = 0.3
-"""Of a core, all parts together, when there is nothing more to do."""
+AT_REST = 0.05
+"""Of a core, all parts together, when there is nothing more to do; what is done slowly beside calls takes a quarter."""
 _SETTLED_WITHIN = 40.0
 _QUIET = 0.06  # of a core, all parts together beyond what they use when idle
 _WRITTEN_WITHIN = 60.0
@@ -140,10 +140,10 @@ async def idle_shares(parts: dict[str, int], seconds: float = _IDLE_SECONDS) -> 
     return {part: (after.processes[part] - before.processes[part]) / span for part in both}
 
 
-async def until_quiet(parts: dict[str, int], idle: float, within: float = _SETTLED_WITHIN) -> None:
+async def until_quiet(parts: dict[str, int], idle: float, within: float = _SETTLED_WITHIN) -> bool:
     """Until two seconds long the parts use hardly more than `idle`, of a core, and no less than the second before.
 
-    Returns after `within` seconds in any case.
+    Returns after `within` seconds in any case; whether it is quiet.
     """
     last, quiet = math.inf, 0
     with suppress(TimeoutError):
@@ -154,6 +154,7 @@ async def until_quiet(parts: dict[str, int], idle: float, within: float = _SETTL
                 share = (summed(used(parts)) - before) / (time.monotonic() - began)
                 quiet = quiet + 1 if share <= idle + _QUIET and share > last - _QUIET else 0
                 last = share
+    return quiet >= 2
 
 
 async def _recorded(system: System, placed: int) -> int:

@@ -164,7 +164,6 @@ def _sides(given: argparse.Namespace, say: Say) -> list[Side | SideRun]:
             80.0,
             is_product=True,
             holds=Holds.AT_FIRST,  # it would be filled anew for each
-            settles_within=600.0,
             opens_in=past.expected,
         ),
     }
@@ -213,7 +212,7 @@ async def _measured(side: Side, plan: Plan, say: Say) -> SideRun:
     found: list[Live] = []
     async with side.opens(room()) as taker:
         if side.is_product:
-            await until_quiet(taker.parts(), AT_REST, side.settles_within)
+            await until_quiet(taker.parts(), AT_REST)
         async with answered(side, taker):
             if side.holds is Holds.AT_FIRST:
                 found = [await held(calls, taker, with_sound=sound) for calls, sound in plan.live_of(side)]

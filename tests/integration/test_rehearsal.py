@@ -17,7 +17,7 @@ from engine.foundation.errors import Conflict
 from engine.foundation.ids import instant_of
 from engine.foundation.phone_number import PhoneNumber
 from engine.numbers.inventory import find
-from engine.rehearsal.fill import Size, fill
+from engine.rehearsal.fill import Size, fill, tidy
 from engine.rehearsal.rows import number_texts
 from engine.routing.cache import RoutingCache
 
@@ -91,6 +91,22 @@ async def test_every_months_table_has_the_indexes_of_the_whole(database: AsyncEn
         indexes = {row[0]: row[1] for row in rows}
     assert len(indexes) >= 6
     assert len(set(indexes.values())) == 1
+
+
+async def test_when_it_is_tidy_nothing_of_it_is_left_to_autovacuum(database: AsyncEngine, now: datetime) -> None:
+    await fill(database, SIZE, now, lambda _: None)
+    untouched = """
+        SELECT relname FROM pg_class WHERE relkind = 'r' AND (relallfrozen < relpages OR reltuples < 0)
+        AND (relname ~ '^calls_[0-9]' OR relname IN ('accounts', 'number_stock', 'numbers', 'number_rules'))
+    """
+
+    async def found() -> set[str]:
+        async with transaction(database) as connection:
+            return set(await connection.scalars(text(untouched)))
+
+    assert f"calls_{now:%Y_%m}" in await found()
+    await tidy(database)
+    assert await found() == set()
 
 
 async def test_what_holds_calls_or_numbers_is_left_alone(database: AsyncEngine, now: datetime) -> None:

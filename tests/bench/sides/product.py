@@ -15,9 +15,11 @@ from pathlib import Path
 import numpy as np
 
 from engine.foundation.database import connect
+from engine.foundation.errors import GaveUp
 from engine.settings import PRODUCT_FILES
 from engine.supervisor.postgres import Embedded
 from tests.bench.checkout import Checkout, System, running
+from tests.bench.measuring import AT_REST, until_quiet
 from tests.bench.sides.bare import RTP_PORTS
 from tests.bench.sides.probe import PORT
 from tests.bench.sides.taker import (
@@ -54,9 +56,19 @@ class Past:
     calls: int
 
     @property
+    def filled_in(self) -> float:
+        """Seconds in which the database is filled, by experience."""
+        return 20.0 + self.calls / 40_000
+
+    @property
     def expected(self) -> float:
-        """Seconds in which it is made, by experience."""
-        return 20.0 + self.calls / 30_000
+        """Seconds until the system is at rest: meanwhile it writes the routes of all numbers into Asterisk."""
+        return 20.0 + max(self.filled_in, self.numbers / 500)
+
+    @property
+    def longest(self) -> float:
+        """Seconds after filling in which it is at rest in any case."""
+        return 60.0 + self.numbers / 100
 
 
 def product(*, with_sound: bool = False, past: Past | None = None, checkout: Path = PRODUCT_FILES) -> Opens:
@@ -71,11 +83,11 @@ def product(*, with_sound: bool = False, past: Past | None = None, checkout: Pat
         room.say("dari up")
         async with running(source, room.address, settings) as system:
             if past:
-                room.say(f"{past.calls:,} old calls of {past.numbers:,} numbers", past.expected)
-                size = ("--numbers", str(past.numbers), "--calls", str(past.calls))
-                await system.run("bench", "fill", *size, within=_FILL_WITHIN, told=room.say)
+                await _fill(system, past, room)
             room.say("trunks and numbers")
             await _set_up(system, room, [*_FULL, *(_SOUND if with_sound else ())])
+            if past:
+                await _at_rest(system, past, room)
             folder = system.home / "bench"
             folder.mkdir()
             yield Taker(
@@ -88,6 +100,25 @@ def product(*, with_sound: bool = False, past: Past | None = None, checkout: Pat
             )
 
     return opens
+
+
+async def _fill(system: System, past: Past, room: Room) -> None:
+    room.say(f"{past.calls:,} old calls of {past.numbers:,} numbers", past.filled_in)
+    size = ("--numbers", str(past.numbers), "--calls", str(past.calls))
+    await system.run("bench", "fill", *size, within=_FILL_WITHIN, told=room.say)
+    room.say("all of it to disk")
+    connection = await connect(_database_of(system).superuser_url, command_timeout=_FILL_WITHIN)
+    try:
+        await connection.execute("CHECKPOINT")
+    finally:
+        await connection.close()
+
+
+async def _at_rest(system: System, past: Past, room: Room) -> None:
+    """Once it does nothing more for its past. Raises GaveUp when it still works on it after a long time."""
+    room.say("until the routes of all numbers are in Asterisk", past.expected - past.filled_in)
+    if not await until_quiet(system.parts(), AT_REST, past.longest):
+        raise GaveUp(f"Dari still worked on {past.numbers:,} numbers {past.longest:.0f} s after they were filled in")
 
 
 async def _set_up(system: System, room: Room, treatment: Sequence[str]) -> None:
@@ -109,10 +140,13 @@ def _write_tone(file: Path) -> None:
         sound.writeframes(samples.astype(np.int16).tobytes())
 
 
+def _database_of(system: System) -> Embedded:
+    return Embedded(system.home / "postgres", system.home / "run")
+
+
 async def _written(system: System, since: datetime) -> Written:
     """Once every call is in the database and no job is due, or when that takes too long."""
-    url = Embedded(system.home / "postgres", system.home / "run").url
-    connection = await connect(url, command_timeout=60.0)
+    connection = await connect(_database_of(system).url, command_timeout=60.0)
     last, deadline = -1, time.monotonic() + _WRITTEN_WITHIN
     try:
         while True:

@@ -104,7 +104,5 @@ class Side:
     """Seconds that a caller waits for the answer."""
     is_product: bool = False
     holds: Holds = Holds.AFRESH
-    settles_within: float = 40.0
-    """Seconds after calls in which it is quiet again."""
     opens_in: float = 10.0
     """Seconds that it takes until the first call, by experience."""
