@@ -294,6 +294,11 @@ class Settings(BaseSettings):
         description="Address of the FastAGI door for dialplans of your own, like 127.0.0.1:4573; empty: closed. AGI "
         "knows no password: loopback or a network of your own.",
     )
+    call_door: Annotated[Address, NoDecode] = Field(
+        default=Address(""),
+        description="Where Dari's dialplan asks the engines about each call (FastAGI), so that it rings plain ones by "
+        "itself; for Dari's own Asterisk a free port of loopback is chosen. Empty: closed, and every call is offered.",
+    )
     agi_seconds: float = Field(
         default=2.0, gt=0, le=30, description="Seconds within which a FastAGI request is answered or fails."
     )
@@ -342,7 +347,7 @@ class Settings(BaseSettings):
     def _host_and_port(cls, value: object) -> Address:
         return _address(value)
 
-    @field_validator("agi_bind", mode="before")
+    @field_validator("agi_bind", "call_door", mode="before")
     @classmethod
     def _host_and_port_if_any(cls, value: object) -> Address:
         return _address(value) if value else Address("")

@@ -24,8 +24,8 @@ from tests.engine_rig import Rig, left_over, lines_of
 from tests.eventually import eventually
 from tests.real_asterisk import RunningAsterisk
 
-TAKEN = "SUCCESS"
-"""Asterisk's word for a call that an engine took."""
+TAKEN = frozenset({"SUCCESS", "DIRECT"})
+"""Asterisk's words for a call that an engine took, or had the dialplan dial."""
 LEFT_BEFORE = {("TIMEOUT", "127"), ("", "127"), ("", "")}
 """Asterisk's words, and its causes, for a caller who left before an engine took the call, or before any was asked."""
 CLOSE = 1.0
@@ -120,11 +120,11 @@ class Oracle:
         """The calls that an engine took, as Asterisk's CSV says; a call that Dari placed was taken by being placed."""
         came_in = [call.leg.call_id for call in calls if isinstance(call.leg, CallerLeg)]
         lines = await lines_of(self.asterisk, self.rig, frozenset(came_in))
-        untaken = [line for line in lines.values() if line.engine != TAKEN]
+        untaken = [line for line in lines.values() if line.engine not in TAKEN]
         assert {(line.engine, line.cause) for line in untaken} <= LEFT_BEFORE, untaken
         self.found["left before an engine took the call"] += len(untaken)
         placed = [call.leg.call_id for call in calls if not isinstance(call.leg, CallerLeg)]
-        return placed + [call_id for call_id, line in lines.items() if line.engine == TAKEN]
+        return placed + [call_id for call_id, line in lines.items() if line.engine in TAKEN]
 
     async def nothing_left(self, records: Sequence[CallRecord]) -> None:
         """No channel, bridge, live recording, task, place on a trunk or on a number (I4)."""

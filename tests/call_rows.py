@@ -35,7 +35,8 @@ def written_row(
 ) -> bytes:
     """One line. `answered` and `lasted` are seconds after `began`; `sip_call_id` "" is no call from a trunk.
 
-    Other `columns` than ours are those of earlier versions: 22, or 14.
+    Of an `offer` DIRECT|CALLER it was the caller's channel that hung up. Other `columns` than ours are those of earlier
+    versions: 22, or 14.
     """
     serial = next(_numbers)
     channel = channel or f"{began.timestamp():.0f}.{serial}"
@@ -43,9 +44,11 @@ def written_row(
     instants.append(began + timedelta(seconds=lasted))
     ours, is_leg = columns == COLUMNS, sip_call_id == ""
     if sip_call_id is None:
-        unwritten = ours and (alone == "full" or (alone == "" and offer == "SUCCESS"))
+        unwritten = ours and (alone == "full" or (alone == "" and offer.partition("|")[0] in ("SUCCESS", "DIRECT")))
         sip_call_id = "" if unwritten else f"{channel}@192.0.2.1"
     called = NUMBER if alone == "yes" else ""
+    name = f"PJSIP/carrier-{serial:08x}"
+    offer = offer.replace("|CALLER", f"|{name}")
     told = [result, target, account, recording, notices]
     if ours:
         written = ["" if is_leg else f"{cause} {offer} {presentation}", ""]
@@ -56,7 +59,7 @@ def written_row(
         channel,
         channel,
         sip_call_id,
-        f"PJSIP/carrier-{serial:08x}",
+        name,
         caller,
         number,
         *(f"{instant.timestamp():.6f}" if instant else "0.000000" for instant in instants),

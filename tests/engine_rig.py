@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Collection
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
@@ -13,6 +13,7 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.asterisk.call_door import call_door, door_key
 from engine.asterisk.commands import Ari
 from engine.asterisk.connection import Connection
 from engine.asterisk.manager import Manager
@@ -226,12 +227,21 @@ async def engine_on(
             while not reception.connected:
                 await asyncio.sleep(0.01)
         try:
-            yield rig
+            async with _door(asterisk, reception):
+                yield rig
         finally:
             await reception.close(grace)
             await tasks.close()
             await spool.close()
             log.close()
+
+
+def _door(asterisk: RunningAsterisk, reception: Reception) -> AbstractAsyncContextManager[None]:
+    """Where that Asterisk asks about calls, if it does."""
+    host, _, port = asterisk.settings.call_door.rpartition(":")
+    if not port:
+        return nullcontext()
+    return call_door(host, int(port), door_key(asterisk.ari_password), reception.asked)
 
 
 async def _spoken(text: str) -> str:

@@ -24,7 +24,7 @@ from engine.asterisk.media import MediaLine
 from engine.foundation.clock import Clock, LoopClock
 from engine.foundation.errors import DariError, Invalid, NotFound, TryLater
 from tests.fake_parties import SIP_CODE_OF_CAUSE, FakeCaller, FakeMedia, FakePhone, Leg
-from tests.fake_switch import FakeConnection, FakeSwitch, QueuedSound, Recording
+from tests.fake_switch import NORMAL_CLEARING, FakeConnection, FakeSwitch, QueuedSound, Recording
 
 HUNG_UP_BY_US = 32
 """The cause that ChannelHangupRequest tells when it was we who hung up."""
@@ -46,6 +46,8 @@ class FakeAsterisk(Ari):
     ) -> None:
         """`sounds`: seconds by name (the end of its path); `latency`: seconds that each request takes."""
         self.app_name = app
+        self.hear_takes = 0.0
+        """Seconds from when events of a channel come until that is answered."""
         self.rival_claims = False
         """Whether another engine is always faster."""
         self.continued: list[tuple[str, str | None, str | None, str | None]] = []
@@ -125,6 +127,63 @@ class FakeAsterisk(Ari):
         self._switch.broadcast(leg, claim_seconds, unclaimed_code)
         return FakeCaller(leg, self._switch.far_side_hangs_up)
 
+    def asks(self, exten: str, caller: str = "01012345678", trunk: str = "carrier") -> FakeCaller:
+        """A call comes in whose dialplan asks an engine at its door, and waits."""
+        leg = self._switch.new_leg("", trunk, "Ring", caller)
+        leg.exten, leg.context, leg.application = exten, "dari-incoming", "AGI"
+        return FakeCaller(leg, self._switch.far_side_hangs_up)
+
+    def dials(self, caller: FakeCaller) -> Leg:
+        """The dialplan rings a telephone for the caller by itself; the leg to it."""
+        caller.leg.application = "Dial"
+        peer = self._switch.new_leg("", "carrier", "Down", "")
+        peer.application = "AppDial"
+        self.tells_of_dial(caller, peer, "")
+        return peer
+
+    def tells_of_dial(self, caller: FakeCaller, peer: Leg, status: str) -> None:
+        """How it goes, told to whoever hears of the caller's channel."""
+        dial = events.Dial(
+            application=self.app_name, caller=caller.leg.channel(), peer=peer.channel(), dialstatus=status
+        )
+        if caller.leg.is_subscribed:
+            self.connection.tell(dial)
+
+    def connects(self, caller: FakeCaller, peer: Leg) -> None:
+        """That telephone answers, and the dialplan connects the two."""
+        self.tells_of_dial(caller, peer, "ANSWER")
+        for leg in (peer, caller.leg):
+            self._switch.answer(leg)
+        bridge = f"of-{caller.leg.id}"
+        self._switch.make_bridge(bridge, "mixing")
+        for leg in (caller.leg, peer):
+            self._switch.enter_bridge(bridge, leg)
+
+    def parts(self, caller: FakeCaller, peer: Leg, *, caller_hangs_up: bool) -> None:
+        """One of the two hangs up, and the dialplan ends the other."""
+        if caller_hangs_up:
+            caller.hang_up()
+        elif caller.leg.is_subscribed:
+            ended = events.ChannelHangupRequest(
+                application=self.app_name, channel=caller.leg.channel(), cause=NORMAL_CLEARING, soft=True
+            )
+            self.connection.tell(ended)
+        for leg in (caller.leg, peer):
+            if not leg.gone:
+                self._switch.end(leg, told=None, destroyed=(NORMAL_CLEARING, 0))
+
+    def comes_back(self, caller: FakeCaller, peer: Leg, *, status: str, cause: int, code: int) -> None:
+        """Nobody took the call: it is offered to the engine that has it."""
+        self._switch.end(peer, told=None, destroyed=(cause, code))
+        leg = caller.leg
+        leg.context, leg.application = "dari-back", "StasisBroadcast"
+        self.offers(caller, "back", status, str(cause), str(code))
+
+    def offers(self, caller: FakeCaller, *args: str) -> None:
+        """The dialplan offers a call that came in before."""
+        caller.leg.application, caller.leg.app_data = "StasisBroadcast", ",".join(args)
+        self._switch.broadcast(caller.leg, 0.5, 503)
+
     def hang_up_phone(self, phone: FakePhone) -> None:
         """The party at `phone` hangs up."""
         self._switch.far_side_hangs_up(phone.legs[-1])
@@ -183,6 +242,14 @@ class FakeAsterisk(Ari):
         for channel in channels:
             if leg := self._switch.legs.get(channel):
                 leg.is_subscribed = True
+
+    async def hear(self, *channels: str) -> None:
+        await self._arrive("hear")
+        for channel in channels:
+            if channel not in self._switch.legs:
+                raise NotInApplication(f"the channel {channel} is not there")
+            self._switch.legs[channel].is_subscribed = True
+        await asyncio.sleep(self.hear_takes)
 
     async def write_probe(self) -> None:
         await self._arrive("write_probe")

@@ -71,6 +71,8 @@ class Leg:
     app_data: str = ""
     context: str = "from-trunk"
     """Where in the dialplan it is."""
+    application: str = ""
+    """What the dialplan runs there; empty: what follows from all else."""
     is_subscribed: bool = False
     """Whether its ChannelDestroyed is told: so for legs that the application made, not for those it claimed."""
     is_offered: bool = False
@@ -117,6 +119,8 @@ class Leg:
         )
 
     def _application(self) -> str:
+        if self.application:
+            return self.application
         if self.context == "dari-alone":
             return "Dial"
         return "StasisBroadcast" if self.exten else "Stasis" if self.in_app else "AppDial2"

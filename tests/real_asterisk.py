@@ -78,6 +78,7 @@ _COLUMNS = 15  # a line that is just being written has fewer
 def _call_line(columns: list[str]) -> CallLine:
     *asterisks, ended, unused, alone = columns
     of_end = ended.split(" ") if ended else [""] * 3
+    of_end[1] = of_end[1].partition("|")[0]
     of_call_alone = (alone.split("|") + [""] * 7)[:7]
     return CallLine._make([*asterisks, *of_end, unused, *of_call_alone])
 

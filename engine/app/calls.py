@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.app.opened import call_file_of, call_log_of, database_of, music_of
 from engine.app.speech import Voice, open_voice
+from engine.asterisk.call_door import call_door, door_key
 from engine.asterisk.commands import Ari
 from engine.asterisk.connection import Connection
 from engine.asterisk.manager import Manager
@@ -151,6 +152,10 @@ async def run(settings: Settings, number: int = 1) -> None:
         tasks.start("duty", on_duty(paths.run / "duty.lock", duty))
         tasks.start("read back", on_duty(paths.run / "read-back.lock", read_back.keep_reading))
         tasks.start("calls", reception.run())
+        if settings.call_door:
+            key = door_key(settings.ari_password)
+            door = call_door(settings.call_door.host, settings.call_door.port, key, reception.asked)
+            await stack.enter_async_context(door)
         stack.push_async_callback(reception.close, settings.stop_seconds)
         stack.push_async_callback(_ended, tasks.start("takeover", takeover.keep_trying()))
         await tasks.first_failure()  # without any one of them it is no engine: another life of it starts whole

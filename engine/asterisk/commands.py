@@ -150,12 +150,16 @@ class Ari:
         """Events of these channels come to us; those that are gone are passed over."""
         try:
             if channels:
-                sources = ",".join(f"channel:{channel}" for channel in channels)
-                await self._do(Operation.SUBSCRIBE, applicationName=self.app_name, eventSource=sources)
+                await self.hear(*channels)
         except NotInApplication:
             if len(channels) > 1:
                 for channel in channels:
                     await self.subscribe([channel])
+
+    async def hear(self, *channels: str) -> None:
+        """The same. Raises NotInApplication when one of them is not there."""
+        sources = ",".join(f"channel:{channel}" for channel in channels)
+        await self._do(Operation.SUBSCRIBE, applicationName=self.app_name, eventSource=sources)
 
     async def write_probe(self) -> None:
         """Proves that Asterisk still does things; returns only if it does.

@@ -139,6 +139,8 @@ class ChannelHangupRequest(Message, frozen=True):
     channel: Channel
     cause: int = 0
     tech_cause: int = 0
+    soft: bool = False
+    """Asterisk itself ends the channel: as it is told, or since the other party of its Dial has left."""
 
 
 class ChannelDestroyed(Message, frozen=True):

@@ -16,13 +16,14 @@ from engine.asterisk import events
 from engine.asterisk.commands import Ari
 from engine.calls.call import Call
 from engine.calls.causes import NORMAL_CLEARING
-from engine.calls.contexts import ALONE
+from engine.calls.contexts import ALONE, BACK, runs_alone
 from engine.calls.legs import TARGET_VARIABLE
-from engine.calls.notes import Moment
+from engine.calls.notes import Moment, moment_of
 from engine.calls.own_ids import call_of, is_of_node, is_target
 from engine.foundation.clock import Clock
 from engine.foundation.errors import Conflict, DariError, NotFound
 from engine.foundation.phone_number import PhoneNumber
+from engine.trunks.pjsip import CONTEXT
 
 log = structlog.get_logger(__name__)
 
@@ -56,8 +57,16 @@ async def hear_again(ari: Ari, callers: Collection[str], calls: Collection[UUID]
     """
     own = set((await ari.app()).channel_ids)
     wanted = [channel for channel in await ari.channels() if channel.id in callers or call_of(channel.id) in calls]
+    back = [channel.id for channel in wanted if channel.dialplan.context == BACK]
+    await asyncio.gather(*(_take_back(ari, channel) for channel in back))
     await asyncio.gather(*(_bring_here(ari, channel) for channel in wanted if channel.id not in own))
     await ari.subscribe([channel.id for channel in wanted])
+
+
+async def _take_back(ari: Ari, channel: str) -> None:
+    """A call whose telephone rang in vain may be offered to us just now, and nobody here heard of it."""
+    with suppress(NotFound, Conflict):  # nobody offers it any more
+        await ari.claim(channel)
 
 
 async def _bring_here(ari: Ari, channel: events.Channel) -> None:
@@ -87,6 +96,28 @@ async def _number_dialled(ari: Ari, channel: str) -> PhoneNumber:
         return PhoneNumber("")
 
 
+def see_direct(call: Call, found: Found, *, is_late: bool = False) -> None:
+    """What became of a telephone that the dialplan rings for a call of ours, as far as nobody told us.
+
+    `is_late`: the ringing must be over by now, and with it the time in which the call is offered to us: a caller who
+    waits in an application still is in ours, and one who is elsewhere in the dialplan is without us.
+    """
+    caller = found.channels.get(call.caller.channel)
+    if call.direct is None or caller is None:
+        return
+    if runs_alone(caller.dialplan.context) or (is_late and is_given_away(caller)):
+        call.give_away()
+        return
+    if is_late and caller.dialplan.app_name in _IN_APPLICATION:
+        call.come_back(None)
+        return
+    for bridge in found.bridges.values():
+        others = [found.channels[one] for one in bridge.channels if one in found.channels and one != caller.id]
+        if caller.id in bridge.channels and others:
+            since = datetime.fromisoformat(bridge.creationtime)
+            call.connected_by_dialplan(others[0], moment_of(since, call.notes.clock))
+
+
 def catch_up(call: Call, found: Found, ends: Mapping[str, Moment] = MappingProxyType({})) -> bool:
     """Tells a call of ours which of its channels are there, and which went away unseen.
 
@@ -95,11 +126,15 @@ def catch_up(call: Call, found: Found, ends: Mapping[str, Moment] = MappingProxy
     False when one is not there that was asked for so lately that it may still come.
     """
     sure = True
-    connected = [call.caller] + ([call.target] if call.target else [])
+    see_direct(call, found)
+    # Two whom the dialplan connected leave together, whoever of them hung up.
+    connected = [call.caller] + ([call.target] if call.target and call.target is not call.direct else [])
     lost = [party for party in connected if not party.gone and party.channel not in found.channels]
     for party in call.parties:
         if channel := found.channels.get(party.channel):
             call.see(channel)
+        elif party is call.direct:
+            continue  # it goes with the caller, or comes back with it
         elif party.started.tick < found.at.tick - SURE_AFTER:
             hung_up = not call.notes.stopped and (party not in lost or len(lost) == 1)
             call.lose(party, hung_up=hung_up, at=ends.get(party.channel))
@@ -137,10 +172,20 @@ def is_deaf(channel: events.Channel, found: Found) -> bool:
 
 
 def is_alone(channel: events.Channel | None) -> bool:
-    """Whether the dialplan runs this caller's call alone: in its context for that, or in what that calls."""
+    """Whether the dialplan runs this caller's call just now: in its context for that, or in what that calls."""
     if channel is None or call_of(channel.id) is not None:
         return False
     return channel.dialplan.context == ALONE or channel.dialplan.app_name not in _IN_APPLICATION
+
+
+def is_direct(channel: events.Channel | None) -> bool:
+    """Whether the dialplan rings, or has connected, by itself what an engine decided for this caller."""
+    return channel is not None and channel.dialplan.app_name == "Dial" and channel.dialplan.context == CONTEXT
+
+
+def is_given_away(channel: events.Channel | None) -> bool:
+    """Whether the dialplan runs this caller's call without any engine."""
+    return is_alone(channel) and not is_direct(channel)
 
 
 def newcomers(found: Found, callers: Collection[str]) -> list[events.Channel]:
@@ -185,7 +230,7 @@ class Ours:
 
     def _is_stray(self, channel: events.Channel, found: Found) -> bool:
         if is_young(channel, found) or is_alone(channel):
-            return False
+            return is_direct(channel) and self.ended(channel.id)
         if call_of(channel.id):
             return self._made(channel.id) and not self._is_wanted(channel.id)
         is_left = self.ended(channel.id) or not is_caller(channel)

@@ -8,13 +8,17 @@ from uuid import UUID
 
 import msgspec
 
+from engine.asterisk.call_question import Question
 from engine.asterisk.events import StasisStart
 from engine.calls.own_ids import first_channel_of
 from engine.cdr.model import Arrival, Direction
+from engine.foundation.ids import instant_of
 from engine.foundation.phone_number import PhoneNumber, national
 from engine.numbers.model import ServiceNumber
 
 _SENT_AT_MOST = 64
+_WITHHELD = "prohib"
+"""So begins CALLERID(pres) of a caller who withholds the number."""
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,7 +42,7 @@ def read_caller(sent: str, presentation: str) -> PhoneNumber | None:
 
     `presentation` is Asterisk's CALLERID(pres). A withheld number that the carrier told us in trust goes no further.
     """
-    number = None if presentation.startswith("prohib") else national(sent)
+    number = None if presentation.startswith(_WITHHELD) else national(sent)
     return number if number and 3 <= len(number) <= 15 else None
 
 
@@ -52,21 +56,41 @@ def read_arrival(
 ) -> Arrival:
     """The arrival, with the owner of `number` at this moment. The dialplan's one argument is CALLERID(pres)."""
     channel = start.channel
-    called = read_number(channel.dialplan.exten)
-    presentation = start.args[0] if start.args else ""
-    caller = read_caller(channel.caller.number, presentation)
+    sent = Question(
+        channel=channel.id,
+        channel_name=channel.name,
+        number_sent=channel.dialplan.exten,
+        caller_sent=channel.caller.number,
+        withheld=bool(start.args) and start.args[0].startswith(_WITHHELD),
+    )
+    return _came_in(call_id, node, sent, number, arrived_at, channel.protocol_id or None)
+
+
+def asked_about(call_id: UUID, node: str, question: Question, number: ServiceNumber) -> Arrival:
+    """The arrival of a call that Asterisk asks about at the door; its SIP Call-ID is told later."""
+    return _came_in(call_id, node, question, number, instant_of(call_id), None)
+
+
+def _came_in(
+    call_id: UUID,
+    node: str,
+    sent: Question,
+    number: ServiceNumber | None,
+    arrived_at: datetime,
+    sip_call_id: str | None,
+) -> Arrival:
     return Arrival(
         call_id=call_id,
         node=node,
-        sip_call_id=channel.protocol_id or None,
-        channel=channel.id,
-        number=called,
-        number_sent=as_sent(channel.dialplan.exten),
+        sip_call_id=sip_call_id,
+        channel=sent.channel,
+        number=read_number(sent.number_sent),
+        number_sent=as_sent(sent.number_sent),
         number_kind=number.kind if number else None,
         account_id=number.account_id if number else None,
-        caller=caller,
-        caller_sent="withheld" if presentation.startswith("prohib") else as_sent(channel.caller.number),
-        trunk=trunk_of(channel.name),
+        caller=None if sent.withheld else read_caller(sent.caller_sent, ""),
+        caller_sent="withheld" if sent.withheld else as_sent(sent.caller_sent),
+        trunk=trunk_of(sent.channel_name),
         arrived_at=arrived_at,
     )
 

@@ -12,8 +12,8 @@ import structlog
 from engine.asterisk.commands import OutcomeUnknown, WrongState
 from engine.calls.causes import CAUSE_TOWARDS_CALLER, NORMAL_CLEARING
 from engine.calls.journal import progress_of
-from engine.calls.legs import CallerHungUp, Legs
-from engine.calls.notes import Notes
+from engine.calls.legs import CallerHungUp, GivenAway, Legs
+from engine.calls.notes import Moment, Notes
 from engine.calls.own_ids import playback_of
 from engine.calls.party import Party
 from engine.calls.state import CallState, check_move
@@ -93,6 +93,8 @@ class Call(Legs):
         """Waits until `happened()`; False when `within` seconds passed first."""
         latest = asyncio.get_running_loop().time() + within if within is not None else None
         while True:
+            if self.given_away:
+                raise GivenAway
             if self.caller.gone:
                 raise CallerHungUp
             if happened():
@@ -129,7 +131,7 @@ class Call(Legs):
     async def _quietly(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         try:
             await work()
-        except CallerHungUp:
+        except (CallerHungUp, GivenAway):
             pass  # the script itself is told by its own wait
         except DariError as error:
             log.warning("step failed, call goes on", call=str(self.id), step=name, reason=str(error))
@@ -205,13 +207,13 @@ class Call(Legs):
     async def answer(self) -> None:
         """200 OK to the caller."""
         await self.to_caller(self.board.ari.answer(self.caller.channel))
-        self._note_answer()
+        self.note_answer()
 
     async def answer_and_connect(self, target: Party) -> None:
         """200 OK to the caller, and the two hear each other from here on."""
         ari = self.board.ari
         apart = await self.to_caller(ari.answer_into(self.bridge, self.caller.channel, target.channel))
-        self._note_answer()
+        self.note_answer()
         try:
             if isinstance(apart, OutcomeUnknown):
                 await self._see_them_joined(target)
@@ -221,8 +223,9 @@ class Call(Legs):
             if not await self.until(lambda: target.gone, within=_NEWS_WITHIN):
                 raise
 
-    def _note_answer(self) -> None:
-        self.notes.answered = self.notes.answered or self.notes.moment()
+    def note_answer(self, at: Moment | None = None) -> None:
+        """The caller is answered: now, or at that moment."""
+        self.notes.answered = self.notes.answered or at or self.notes.moment()
         self.caller.answered = self.caller.answered or self.notes.answered
 
     def has_bridge(self, bridge: str) -> None:
@@ -280,6 +283,14 @@ class Call(Legs):
         """
         await self.board.ari.remove_from_bridge(self.bridge, self.caller.channel)
         await self._destroy_bridge()
+
+    async def let_go(self) -> None:
+        """What is left of this call in Asterisk is the dialplan's."""
+        await self._meanwhile.close()
+        await self._ahead.close()
+        self.state = CallState.ENDED
+        for party in self.parties:
+            party.free_trunk()
 
     # -- the end -------------------------------------------------------------------------------------------------
 

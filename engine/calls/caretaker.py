@@ -15,8 +15,9 @@ import structlog
 
 from engine.asterisk.commands import Ari
 from engine.asterisk.events import Bridge, Channel
+from engine.calls.adoption import is_direct
 from engine.calls.causes import NORMAL_CLEARING
-from engine.calls.contexts import GOES_ALONE
+from engine.calls.contexts import GOES_ALONE, runs_alone
 from engine.calls.own_ids import call_of, is_of_listener
 from engine.foundation.errors import Conflict, DariError, Invalid, NotFound
 from engine.trunks.pjsip import CONTEXT
@@ -46,11 +47,12 @@ class Deed:
 def deeds(channels: Iterable[Channel], bridges: Iterable[Bridge], ours: Collection[str]) -> list[Deed]:
     """What those on our channels need, legs first: a telephone that rings for us shall not be busy for the dialplan.
 
-    `ours` are the channels that Asterisk counts as those of our applications. Pure.
+    `ours` are the channels that Asterisk counts as those of our applications, and whose events they hear. A caller whom
+    the dialplan looks after, with what an engine decided or alone, needs nobody. Pure.
     """
     in_company = {channel for bridge in bridges for channel in _company(bridge)}
     left = [channel for channel in channels if channel.id in ours and channel.id not in in_company]
-    found = [_deed(channel) for channel in left]
+    found = [_deed(channel) for channel in left if not (is_direct(channel) or runs_alone(channel.dialplan.context))]
     return sorted(found, key=lambda deed: deed.help is Help.DIALPLAN)
 
 

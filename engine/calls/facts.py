@@ -5,12 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+import msgspec
+
 from engine.asterisk import events
-from engine.calls.causes import HUNG_UP_BY_US
+from engine.calls.causes import HUNG_UP_BY_US, NORMAL_CLEARING
+from engine.calls.direct import CameBack, came_back
 from engine.calls.notes import Moment, Notes
 from engine.calls.own_ids import ListenerIds, is_of_listener
 from engine.calls.party import Key, Party
 from engine.cdr.model import Direction, Side
+
+_ANSWERED = "Up"
 
 
 class _Wait:
@@ -23,11 +28,11 @@ class _Wait:
         """True: it is to look for itself; False: its time is up."""
         self._happened = happened
 
-    def look(self, caller_gone: bool) -> None:
+    def look(self, is_over: bool) -> None:
         """Wakes whoever waits once it happened; also when the question itself fails, which is theirs to deal with."""
         is_due: object = True
         try:
-            is_due = caller_gone or self._happened()
+            is_due = is_over or self._happened()
         finally:
             if is_due:
                 self.end(True)
@@ -49,6 +54,12 @@ class Facts:
         """Every telephone that was dialled, one entry for each INVITE."""
         self.target: Party | None = None
         """Who has the call: it answered, and where it must, it pressed 1."""
+        self.direct: Party | None = None
+        """The telephone that the dialplan rings, and connects, by itself."""
+        self.is_offered_back = False
+        """The dialplan offers the call, since it rang in vain."""
+        self.given_away = False
+        """The dialplan runs the call alone from here on: it was offered, and we were too late."""
         self.recorded: dict[str, bool] = {}
         """Ended recordings of single channels, by name: True when there is a file."""
         self.listeners: list[ListenerIds] = []
@@ -73,10 +84,17 @@ class Facts:
     def deliver(self, event: events.Event) -> None:
         """Takes one event of this call's channels; never fails on what it does not need."""
         match event:
+            case events.StasisStart(channel=channel) if self.direct and channel.id == self.caller.channel:
+                self.come_back(came_back(event))
             case events.StasisStart(channel=channel):
                 self._started(channel)
             case events.Dial(peer=peer, dialstatus=status):
+                self._meet_direct(event)
                 self._dialled(peer, status)
+            case events.ChannelHangupRequest(channel=channel, soft=True) | events.ChannelDestroyed(channel=channel) if (
+                self._ends_talk_of_direct(channel)
+            ):
+                self._direct_left()
             case events.ChannelHangupRequest(channel=channel) | events.ChannelDestroyed(channel=channel):
                 self._ended(channel, event.cause or 0, event.tech_cause or 0)
                 self._leaves(channel)
@@ -88,6 +106,33 @@ class Facts:
                 self._played(playback)
             case events.RecordingFinished(recording=recording) | events.RecordingFailed(recording=recording):
                 self.recorded[recording.name] = isinstance(event, events.RecordingFinished)
+        self.wake()
+
+    def come_back(self, back: CameBack | None) -> None:
+        """The dialplan rang its telephone in vain, or never (None), and the caller is in our hands."""
+        if (target := self.direct) is None:
+            return
+        self.direct = None
+        target.end(self.notes.moment())
+        if back is None:
+            target.untold = True
+        elif back.timed_out or target.dropped:
+            target.dropped = True
+        else:
+            target.cause, target.sip_code = back.cause, back.sip_code
+        target.cause = target.cause or NORMAL_CLEARING
+        self.wake()
+
+    def connected_by_dialplan(self, peer: events.Channel, since: Moment) -> None:
+        """The dialplan's telephone is on that channel, and has talked with the caller since then."""
+        if (target := self.direct) is not None:
+            _is_on(target, peer)
+            target.answered = target.answered or since
+            self.wake()
+
+    def give_away(self) -> None:
+        """Whoever waits for anything in this call is told that it is not ours any more."""
+        self.given_away = True
         self.wake()
 
     def lose(self, party: Party, *, hung_up: bool, at: Moment | None = None) -> None:
@@ -119,6 +164,8 @@ class Facts:
             party.rang = self.notes.moment()
         if channel.dialplan.app_name == "Stasis":
             self._started(channel)
+        if channel.id == self.caller.channel:
+            self._know_call_id(channel)
         self.wake()
 
     def sounding(self) -> list[str]:
@@ -140,7 +187,7 @@ class Facts:
     def _look(self) -> None:
         self._will_look = False
         for wait in tuple(self._waits):
-            wait.look(self.caller.gone)
+            wait.look(self.caller.gone or self.given_away)
 
     async def _until(self, happened: Callable[[], object], within: float | None) -> bool:
         """Waits until it is to be looked again whether the caller has gone or it `happened`; False: time is up."""
@@ -170,6 +217,33 @@ class Facts:
             party.answered = party.answered or self.notes.moment()
             party.channel_name, party.sip_call_id = channel.name, channel.protocol_id or None
 
+    def _meet_direct(self, dial: events.Dial) -> None:
+        """Asterisk tells the channel of the telephone that the dialplan rings, and how that goes."""
+        target, caller = self.direct, dial.caller
+        if target is None or caller is None or caller.id != self.caller.channel:
+            return
+        _is_on(target, dial.peer)
+        if dial.dialstatus == "ANSWER":
+            target.answered = target.answered or self.notes.moment()
+        self._know_call_id(caller)
+
+    def _know_call_id(self, caller: events.Channel) -> None:
+        """Of a call that came through the door only its first events tell it."""
+        self.caller.sip_call_id = self.caller.sip_call_id or caller.protocol_id or None
+        if self.notes.arrival.sip_call_id is None and self.notes.arrival.direction is Direction.INCOMING:
+            self.notes.arrival = msgspec.structs.replace(self.notes.arrival, sip_call_id=self.caller.sip_call_id)
+
+    def _ends_talk_of_direct(self, channel: events.Channel) -> bool:
+        """Whether the caller's channel goes and the caller did not hang up: then the telephone did."""
+        talks = self.direct is not None and self.direct.answered is not None
+        return talks and channel.id == self.caller.channel and not self.caller.gone
+
+    def _direct_left(self) -> None:
+        assert self.direct is not None  # noqa: S101 - just asked
+        self.direct.end(self.notes.moment())
+        self.direct.cause = self.direct.cause or NORMAL_CLEARING
+        self.caller.leaves = True
+
     def _dialled(self, peer: events.Channel, status: str) -> None:
         party = self._party(peer.id)
         if party is None or not self._was_dialled(party):
@@ -184,6 +258,10 @@ class Facts:
             self.ready_to_listen.discard(channel.id)
             return
         party.sip_call_id = party.sip_call_id or channel.protocol_id or None
+        if party is self.caller:
+            self._know_call_id(channel)
+            if self.direct is not None and self.direct.answered and channel.state == _ANSWERED:
+                party.answered = party.answered or self.direct.answered
         party.end(self.notes.moment())
         if cause != HUNG_UP_BY_US:
             party.cause = party.cause or cause
@@ -201,3 +279,9 @@ class Facts:
         for party in self.parties:
             if playback.target_uri == f"channel:{party.channel}":
                 party.playbacks[playback.id] = playback.state == "done"
+
+
+def _is_on(target: Party, peer: events.Channel) -> None:
+    """Asterisk names the channel of a telephone that the dialplan rings."""
+    target.channel, target.channel_name = peer.id, peer.name
+    target.sip_call_id = target.sip_call_id or peer.protocol_id or None

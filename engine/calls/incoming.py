@@ -18,6 +18,7 @@ from engine.calls.steps.announcement import announce
 from engine.calls.steps.connect import WITH_KEYS, connect, until_arrival_is_safe, until_somebody_hangs_up
 from engine.calls.steps.consent import offer_after_talk
 from engine.calls.steps.dial import ring
+from engine.calls.steps.follow import follow
 from engine.calls.steps.recording import Recording
 from engine.calls.steps.voicemail import leave_message
 from engine.calls.steps.waiting import PlanAt, Waiting
@@ -71,6 +72,22 @@ async def incoming(call: Call, plan: CallPlan, plan_at: PlanAt, place: Place = B
 async def forward(call: Call, plan: Forward, plan_at: PlanAt, place: Place) -> None:
     """Ringback while targets ring, whisper to the one that takes the call, then answer and connect."""
     call.move(CallState.RINGING)
+    await go_through(call, plan, plan_at, place)
+
+
+async def directly(call: Call, plan: Forward, plan_at: PlanAt, target: Party, stage: int) -> None:
+    """The dialplan rings that target, the only one of its stage, and connects the two; what it cannot do is done here.
+
+    The plan is taken down already. Raises CallerHungUp.
+    """
+    if await follow(call, plan, target, stage):
+        await converse(call, plan, Ready(target, Recording(call, plan, target)))
+    else:
+        await go_through(call, plan, plan_at, Place(stage, None, (target,)))
+
+
+async def go_through(call: Call, plan: Forward, plan_at: PlanAt, place: Place) -> None:
+    """The stages from `place` on, and what comes after them."""
     reached = await reach(call, plan, plan_at, place)
     if isinstance(reached, Nobody):
         await refuse(call, reached)

@@ -11,6 +11,7 @@ import structlog
 
 from engine.calls import adoption
 from engine.calls.call import Call
+from engine.calls.journal import legs_of
 from engine.calls.live_calls import LiveCalls
 from engine.calls.notes import Notes, moment_of
 from engine.calls.outgoing import first_answers
@@ -22,7 +23,7 @@ from engine.calls.switchboard import Switchboard
 from engine.calls.unseen_end import lost
 from engine.cdr.call_file import CallFile
 from engine.cdr.call_row import Alone, Row
-from engine.cdr.model import OpenCall, Result
+from engine.cdr.model import OpenCall, Result, Side
 from engine.events.call_log_writer import CallLog
 from engine.foundation.clock import Clock
 from engine.foundation.errors import DariError
@@ -82,7 +83,7 @@ class LeftOpen:
 
     def _goes_on(self, open_call: OpenCall, found: adoption.Found) -> bool:
         arrival = open_call.arrival
-        if adoption.is_alone(found.channels.get(arrival.channel)):
+        if self._is_anothers(open_call, found):
             return False
         try:
             call = rebuild(self._board, self._notes(open_call), open_call, found)
@@ -98,6 +99,14 @@ class LeftOpen:
         self._live.attend(call, self._taken_over(call, open_call))
         log.info("call taken over", call=str(call.id), state=call.state.value)
         return True
+
+    def _is_anothers(self, open_call: OpenCall, found: adoption.Found) -> bool:
+        """Whether we have that caller's call anew already, or the dialplan runs it: alone, or as an engine told it that
+        died at once."""
+        channel = open_call.arrival.channel
+        caller = found.channels.get(channel)
+        untold = adoption.is_direct(caller) and not legs_of(open_call, Side.TARGET)
+        return untold or adoption.is_given_away(caller) or channel in self._live.callers
 
     def _notes(self, open_call: OpenCall) -> Notes:
         arrived = moment_of(open_call.arrival.arrived_at, self._clock)
@@ -142,7 +151,7 @@ class LeftOpen:
             if row is None and not self._surely_has_no_row(call_id):
                 continue
             went_alone = row is not None and row.alone is not Alone.NO  # its record is read back from the row
-            if went_alone or adoption.is_alone(found.channels.get(channel)):
+            if went_alone or self._is_anothers(open_call, found):
                 log.info("the dialplan runs a call without us", call=str(call_id))
                 await self._board.spool.give_away([call_id])
             else:

@@ -27,6 +27,10 @@ class CallerHungUp(Exception):  # noqa: N818 - what happened, not what failed
     """The caller is gone; raised inside whatever verb is waiting."""
 
 
+class GivenAway(Exception):  # noqa: N818 - what happened, not what failed
+    """The dialplan runs the call without us; raised inside whatever verb is waiting."""
+
+
 class Legs(Facts):
     """What is known of a call's legs, and the deeds done to them."""
 
@@ -72,6 +76,22 @@ class Legs(Facts):
             self.invited = True
             self.wake()
 
+    def rung_by_dialplan(self, telephone: Telephone, trunk: Trunk) -> Party:
+        """The telephone that the dialplan rings for this call; Asterisk tells its channel when it has one."""
+        self.direct = self._new_target(telephone, trunk)
+        self.direct.leaves = True  # with the caller, or with the dialplan's Dial
+        self.invited = True
+        return self.direct
+
+    async def give_up_silent(self, target: Party) -> None:
+        """The dialplan gives up that telephone, whose carrier says nothing, and the call comes back."""
+        target.dropped = target.silent = True
+        target.free_trunk()
+        try:
+            await self.board.ari.hang_up(target.channel, NORMAL_CLEARING)
+        except DariError as error:
+            log.warning("target not hung up yet", call=str(self.id), reason=str(error))
+
     def _new_target(self, telephone: Telephone, trunk: Trunk) -> Party:
         self._invites += 1
         channel = target_channel_of(self.id, self.board.node, self._invites)
@@ -98,7 +118,8 @@ class Legs(Facts):
         self._firsts = max(
             (attempt_of(one.channel) for one in (*self.earlier, self.caller) if call_of(one.channel)), default=0
         )
-        self._invites = max((attempt_of(target.channel) for target in self.targets), default=0)
+        own = [target.channel for target in self.targets if call_of(target.channel)]
+        self._invites = max((len(self.targets), *map(attempt_of, own)))
         for party in self.parties:
             if not party.gone:
                 party.place = self.board.trunks.taken(party.trunk)

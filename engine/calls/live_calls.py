@@ -10,7 +10,7 @@ from uuid import UUID
 import structlog
 
 from engine.calls.call import Call
-from engine.calls.legs import CallerHungUp
+from engine.calls.legs import CallerHungUp, GivenAway
 from engine.calls.own_ids import call_of
 from engine.cdr.model import CallRecord, Result, Side
 from engine.cdr.spool import Spool
@@ -101,6 +101,9 @@ class LiveCalls:
         """A call from beginning to end, whatever happens: one of the two places that stop every exception."""
         try:
             await script
+        except GivenAway:
+            await self._give_away(call)
+            return
         except CallerHungUp:
             _conclude_with_caller(call)
         except DariError as error:
@@ -120,6 +123,17 @@ class LiveCalls:
 
     def _close(self, call: Call, record: CallRecord) -> None:
         self._spool.closed(record)
+        self._forget(call)
+        call.notes.tell_end(record)
+
+    async def _give_away(self, call: Call) -> None:
+        """Its record is made from what Asterisk writes down of it."""
+        log.info("the dialplan runs a call without us", call=str(call.id))
+        await call.let_go()
+        self._forget(call)
+        await self._spool.give_away([call.id])
+
+    def _forget(self, call: Call) -> None:
         if self._by_caller.pop(call.caller.channel, None):
             self._ended[call.caller.channel] = None
             if len(self._ended) > _ENDED_KEPT:
@@ -127,7 +141,6 @@ class LiveCalls:
         self._calls.pop(call.id, None)
         if not self._calls:
             self._idle.set()
-        call.notes.tell_end(record)
 
 
 def _conclude_with_caller(call: Call) -> None:

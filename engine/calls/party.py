@@ -63,6 +63,8 @@ class Party:
     """Whether it heard the whole recording notice."""
     dropped: bool = False
     """We did not want it any more."""
+    silent: bool = False
+    """Dropped, since nothing at all was heard from its carrier."""
     unseen: bool = False
     """It went away without a hang-up that anybody saw or could tell."""
     leaves: bool = False

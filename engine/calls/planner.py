@@ -41,6 +41,11 @@ async def counted(planner: Planner, line: Line | None, script: Coroutine[object,
         await script
         return
     planner.begins(line)
+    await counted_already(planner, line, script)
+
+
+async def counted_already(planner: Planner, line: Line, script: Coroutine[object, object, None]) -> None:
+    """The script of a call that counts since its plan was made; with its end it does not any more."""
     try:
         await script
     finally:

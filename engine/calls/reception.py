@@ -11,11 +11,14 @@ from uuid import UUID
 import structlog
 
 from engine.asterisk import events
+from engine.asterisk.call_door import Asked
 from engine.asterisk.connection import Connected, Connection, Disconnected
 from engine.calls import adoption
 from engine.calls.arrival import Order, ordered, read_arrival, read_number
 from engine.calls.call import Call
 from engine.calls.comparison import COMPARED_EVERY, Comparison
+from engine.calls.contexts import BACK
+from engine.calls.direct_calls import DirectCalls
 from engine.calls.incoming import incoming
 from engine.calls.left_open import LeftOpen
 from engine.calls.live_calls import LiveCalls
@@ -87,6 +90,7 @@ class Reception:
         self._left_open = LeftOpen(board, self._live, planner, call_log, clock, call_file)
         self._strays = Strays(board, self._live, self._left_open, elsewhere)
         self._comparison = Comparison(board, self._live, self._left_open, self._strays, clock, compared_every)
+        self._direct = DirectCalls(board, self._live, planner, call_log, clock, lambda: self.takes_calls)
         self._tasks = Tasks("reception")
         self._reading: asyncio.Task[None] | None = None
         self.draining = False
@@ -151,8 +155,8 @@ class Reception:
                     self._comparison.connect()
                 case Disconnected():
                     self._comparison.disconnect()
-                case events.CallBroadcast() if self.takes_calls:
-                    self._tasks.start("claim", self._claim(event.channel))
+                case events.CallBroadcast():
+                    self._consider(event.channel)
                 case events.ApplicationReplaced():
                     self._comparison.disconnect()
                     return
@@ -172,6 +176,7 @@ class Reception:
                 async with asyncio.timeout(grace):
                     await self._live.until_idle()
         await self._tasks.close()
+        await self._direct.close()
         await self._live.close()
 
     # -- a call comes ----------------------------------------------------------------------------------------------
@@ -181,6 +186,16 @@ class Reception:
         """Whether calls are claimed; those that are not, the dialplan takes on alone."""
         return not self.draining and self._board.spool.healthy and self._planner.known
 
+    def _consider(self, channel: events.Channel) -> None:
+        """A call is offered to every engine: a new one, or one that the dialplan was to ring, to whoever has it."""
+        mine = self._live.by_id.get(self._live.owner(channel.id) or UUID(int=0))
+        if mine is not None:
+            if mine.direct is not None and not mine.is_offered_back:
+                mine.is_offered_back = True
+                self._tasks.start("claim", self._claim_back(mine))
+        elif self.takes_calls and channel.dialplan.context != BACK:
+            self._tasks.start("claim", self._claim(channel))
+
     async def _claim(self, channel: events.Channel) -> None:
         try:
             await self._board.ari.claim(channel.id)
@@ -188,6 +203,19 @@ class Reception:
             pass  # another engine was first, or the caller has left
         except DariError as error:
             log.warning("call not claimed, the dialplan takes it on", reason=str(error))
+
+    async def _claim_back(self, call: Call) -> None:
+        try:
+            await self._board.ari.claim(call.caller.channel)
+        except Conflict:
+            call.give_away()  # to another engine, which took it for a new one
+        except DariError:
+            self._live.look_now.set()  # the caller has left, or it was too late: the comparison tells which
+
+    async def asked(self, asked: Asked) -> None:
+        """A call has come to the door. Asterisk goes on with it, as it was told, once this returns."""
+        if self.takes_calls and self.connected:
+            await self._direct.answer(asked)
 
     def _is_new_caller(self, channel: events.Channel) -> bool:
         known = channel.id in self._live.callers or self._left_open.is_to_come(channel.id)
@@ -259,6 +287,8 @@ class Reception:
 
     def _bring(self, event: events.Event) -> None:
         """To the first of its channels that a live call has."""
+        if self._direct.keeps(event):
+            return
         for channel in events.channel_ids(event):
             call_id = self._live.owner(channel)
             if call_id is None:

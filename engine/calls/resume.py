@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 from datetime import datetime
 
-from engine.calls.adoption import Found, is_deaf
+from engine.calls.adoption import Found, is_deaf, is_direct, see_direct
 from engine.calls.call import Call
-from engine.calls.incoming import Place, Ready, converse, incoming, take_down
+from engine.calls.incoming import Place, Ready, converse, directly, incoming, take_down
 from engine.calls.journal import legs_of, party_again, recall
+from engine.calls.legs import GivenAway
 from engine.calls.notes import Moment, Notes, moment_of
 from engine.calls.own_ids import attempt_of, call_of, is_first, is_of_listener, is_target
 from engine.calls.party import Party, party_on
@@ -42,6 +43,10 @@ def rebuild(board: Switchboard, notes: Notes, open_call: OpenCall, found: Found)
     for bridge in found.bridges:
         if call_of(bridge) == call.id and not is_of_listener(bridge):
             call.has_bridge(bridge)
+    if is_direct(found.channels.get(call.caller.channel)) and call.targets:
+        call.direct = call.targets[-1]
+        call.direct.leaves = True
+        see_direct(call, found)
     _see_who_talks(call, open_call, found)
     if spooled_message(call).exists():
         keep_message(call)
@@ -85,7 +90,13 @@ async def ring_anew(call: Call) -> None:
 
 
 async def resume(call: Call, plan: CallPlan, plan_at: PlanAt, place: Place) -> None:
-    """The rest of the call. Raises CallerHungUp."""
+    """The rest of the call. Raises CallerHungUp, and GivenAway of one that only the dialplan can go on with."""
+    if call.direct is not None:
+        if not isinstance(plan, Forward) or place.stage is None:
+            raise GivenAway  # nobody knows any more what it goes through
+        take_down(call, plan)
+        await directly(call, plan, plan_at, call.direct, place.stage)
+        return
     await _make_silence(call)
     talks = call.state is CallState.CONNECTED or _was_just_answered(call)
     for target in call.targets:

@@ -19,12 +19,13 @@ class CallState(Enum):
 ALLOWED: dict[CallState, frozenset[CallState]] = {
     CallState.ARRIVED: frozenset({CallState.ANNOUNCING, CallState.RINGING, CallState.CONNECTED, CallState.ENDED}),
     CallState.ANNOUNCING: frozenset({CallState.ENDED}),
-    CallState.RINGING: frozenset({CallState.WHISPERING, CallState.ANNOUNCING, CallState.ENDED}),
+    CallState.RINGING: frozenset({CallState.WHISPERING, CallState.CONNECTED, CallState.ANNOUNCING, CallState.ENDED}),
     CallState.WHISPERING: frozenset({CallState.CONNECTED, CallState.RINGING, CallState.ANNOUNCING, CallState.ENDED}),
     CallState.CONNECTED: frozenset({CallState.ENDED}),
     CallState.ENDED: frozenset(),
 }
-"""ARRIVED -> CONNECTED is an adopted call: it was connected before this engine knew it."""
+"""ARRIVED -> CONNECTED is an adopted call: it was connected before this engine knew it. RINGING -> CONNECTED is one
+that the dialplan rings and connects by itself."""
 
 
 def check_move(old: CallState, new: CallState) -> None:

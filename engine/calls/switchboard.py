@@ -12,6 +12,14 @@ from engine.cdr.spool import Spool
 from engine.trunks.load import Taken
 from engine.trunks.model import Trunk
 
+_AFTER_TALK = 600
+"""Seconds that a call may take around its talk."""
+
+
+def longest_call(talk_limit: float) -> int:
+    """Seconds from the INVITE after which Asterisk ends any call, should nobody else."""
+    return int(talk_limit) + _AFTER_TALK
+
 
 class Recorder(Protocol):
     """The part of Asterisk's manager that records (MixMonitor)."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
 
 from engine.calls.journal import legs_of, party_again, recall
 from engine.calls.notes import Notes, moment_of
-from engine.cdr.call_row import Row, with_end
+from engine.calls.party import Party
+from engine.cdr.call_row import DIRECT, Row, with_end
 from engine.cdr.model import Arrival, CallRecord, Direction, Leg, OpenCall, Result, Side, Step, StepKind, answered_as
 
 _OF_THE_TALK = (StepKind.CONNECT, StepKind.RECORDING, StepKind.PAUSE, StepKind.LISTENING)
@@ -24,16 +26,35 @@ def lost(open_call: OpenCall, notes: Notes, row: Row | None, target: Row | None 
     notes.stopped = moment_of(open_call.last_alive, notes.clock)
     known = [leg for side in Side for leg in legs_of(open_call, side)] or _came_in(open_call.arrival)
     parties = [party_again(leg, notes.clock) for leg in known]
+    if row is not None:
+        _talk_unseen(notes, parties, row)
     for party in parties:
         party.end(notes.stopped)
     legs = tuple(party.leg() for party in parties)
-    ender = Side.CALLER if hung_up or row else Side.DARI
+    ender = Side.TARGET if row and row.target_left else Side.CALLER if hung_up or row else Side.DARI
     if notes.answered is not None:
         notes.conclude(answered_as(notes.arrival.direction, legs, notes.voicemail), ender)
     notes.conclude(Result.CALLER_GAVE_UP if hung_up and row is None else Result.LOST, ender)
     record = notes.record(legs)
     record = with_end(record, row) if row else record
-    return _talked_until_one_left(record, target)
+    parted_together = row is not None and row.offer == DIRECT
+    return _talked_until_one_left(record, None if parted_together else target)
+
+
+def _talk_unseen(notes: Notes, parties: Sequence[Party], row: Row) -> None:
+    """The dialplan itself connected the two after the engine had gone. Its telephone is the one that had not ended."""
+    targets = [party for party in parties if party.side is Side.TARGET]
+    was_dialled = row.offer == DIRECT and notes.answered is None and not any(target.gone for target in targets)
+    if not was_dialled or row.answered_at is None:
+        return
+    answered, ended = moment_of(row.answered_at, notes.clock), moment_of(row.ended_at, notes.clock)
+    for party in parties:
+        party.answered = party.answered or answered
+        party.end(ended)
+    notes.answered = answered
+    notes.end_steps(answered)
+    notes.begin(StepKind.CONNECT, (Side.CALLER, Side.TARGET)).began = answered
+    notes.conclude(Result.ANSWERED, Side.TARGET if row.target_left else Side.CALLER)
 
 
 def _came_in(arrival: Arrival) -> list[Leg]:

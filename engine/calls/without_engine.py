@@ -11,7 +11,7 @@ import msgspec
 from engine.accounts.model import Module
 from engine.calls.arrival import as_sent, read_caller, trunk_of
 from engine.calls.causes import CAUSE_TOWARDS_CALLER
-from engine.cdr.call_row import Alone, Row
+from engine.cdr.call_row import DIRECT, Alone, Row
 from engine.cdr.model import Arrival, CallRecord, Leg, Result, Side, Step, StepKind, closed, expected_file
 from engine.foundation.ids import id_from, instant_of
 from engine.foundation.phone_number import PhoneNumber
@@ -37,7 +37,7 @@ _NOBODY_COULD_SAY = 34
 """The cause with which the dialplan ends a call of which it knows nothing."""
 _INTERWORKING = 127
 """What Asterisk writes down when SIP told no cause, as of a caller who gave up (CANCEL)."""
-_TAKEN = ("SUCCESS", "FAILED")
+_TAKEN = ("SUCCESS", "FAILED", DIRECT)
 """What the offer of a call came to that an engine took, if only for a moment."""
 
 
@@ -119,10 +119,13 @@ def _result(row: Row) -> Result:
         return Result.ANSWERED
     if row.alone is Alone.YES:
         return Result.FAILED if row.cause == _NOBODY_COULD_SAY else Result.CALLER_GAVE_UP
-    return Result.LOST if was_taken(row) else Result.CALLER_GAVE_UP
+    # The dialplan itself ends no call that it was told to dial: of one that came back there is an engine's record.
+    return Result.LOST if was_taken(row) and row.offer != DIRECT else Result.CALLER_GAVE_UP
 
 
 def _ended_by(row: Row, result: Result) -> Side:
+    if row.target_left and result is Result.ANSWERED:
+        return Side.TARGET
     if result in (Result.CALLER_GAVE_UP, Result.ANSWERED, Result.VOICEMAIL):
         return Side.CALLER
     return Side.TARGET if result in (Result.BUSY, Result.REJECTED) else Side.DARI

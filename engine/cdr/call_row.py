@@ -38,6 +38,10 @@ _LINE_END = re.compile(rb'"\n')
 _LINES_OF_A_ROW = 50
 
 
+DIRECT = "DIRECT"
+"""The offer of a call that an engine had the dialplan dial by itself: both legs end together."""
+
+
 class Alone(Enum):
     """Whether the dialplan ran the call without an engine."""
 
@@ -66,7 +70,9 @@ class Row:
     cause: int
     """Q.850; 0: unknown."""
     offer: str
-    """What became of the offer to the engines: SUCCESS, TIMEOUT, FAILED or empty."""
+    """What became of the offer to the engines: SUCCESS, TIMEOUT, FAILED, DIRECT or empty."""
+    target_left: bool = False
+    """Of a DIRECT call: whether the target hung up."""
     alone: Alone = Alone.NO
     number: PhoneNumber | None = None
     """The number called."""
@@ -185,6 +191,7 @@ def _row(columns: list[str]) -> Row | None:
     cause, offer, joined = columns[12], columns[13], _ENDED.fullmatch(columns[12])
     if joined is not None:
         cause, offer, presentation = joined.groups()
+    offer, _, hung_up = offer.partition("|")
     ran = Alone(alone) if alone in ("", "full") else Alone.YES
     return Row(
         channel=columns[0],
@@ -198,6 +205,7 @@ def _row(columns: list[str]) -> Row | None:
         ended_at=max(ended_at, started_at),
         cause=int(cause) if re.fullmatch(r"[0-9]{1,3}", cause) else 0,
         offer=offer,
+        target_left=hung_up not in ("", columns[3]),
         alone=ran,
         number=national(number or columns[5]),
         presentation=presentation,

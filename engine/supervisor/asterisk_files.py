@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
+from engine.asterisk.call_door import door_key
 from engine.foundation.errors import Invalid
 from engine.foundation.files import write_if_changed
 from engine.supervisor.asterisk import Program
 from engine.trunks.model import Trunk
 from engine.trunks.provisioning import write_trunks
 
-_SECRET = frozenset({"ari.conf", "manager.conf"})
+_SECRET = frozenset({"ari.conf", "manager.conf", "extensions.conf"})
 _SOCKET_PATH_BYTES = 107
 _MOST_OPEN_FILES = 200_000
 _TRACE_MODULES = "\n; Copies of SIP messages\nload = res_hep.so\nload = res_hep_pjsip.so"
@@ -56,6 +57,8 @@ class AsteriskSettings:
     ami_password: str
     hep_address: str | None = None
     """Where copies of SIP messages go; None: they are not made."""
+    call_door: str = ""
+    """Where the dialplan asks an engine about each call; empty: nowhere, and it offers every call to the engines."""
     claim_milliseconds: int = 500
     longest_call: int = 15_000
     """Seconds from the INVITE after which any call ends."""
@@ -115,13 +118,15 @@ def _values(folder: Path, settings: AsteriskSettings) -> dict[str, str]:
         "ami_password": settings.ami_password,
         "hep_address": settings.hep_address or "",
         "trace_modules": _TRACE_MODULES if settings.hep_address else "",
+        "ask": _ask(settings),
         "claim_milliseconds": str(settings.claim_milliseconds),
+        "claim_seconds": f"{settings.claim_milliseconds / 1000:.3f}",
         "longest_call": str(settings.longest_call),
         "app_filter": settings.app_filter,
     }
 
 
-_COMPOSED = frozenset({"program_folders", "nat", "trace_modules"})
+_COMPOSED = frozenset({"program_folders", "nat", "trace_modules", "ask"})
 
 
 def _check(values: dict[str, str], settings: AsteriskSettings) -> None:
@@ -146,6 +151,13 @@ def _nat(settings: AsteriskSettings) -> str:
         return ""
     lines = [f"external_{what}_address = {settings.external_address}" for what in ("signaling", "media")]
     return "\n".join(lines + [f"local_net = {network}" for network in settings.local_networks])
+
+
+def _ask(settings: AsteriskSettings) -> str:
+    """The dialplan's question at the door."""
+    if not settings.call_door:
+        return "NoOp()"
+    return f"AGI(agi://{settings.call_door}/{door_key(settings.ari_password)})"
 
 
 def _open_files() -> int:

@@ -15,7 +15,7 @@ import msgspec
 from engine.foundation.errors import Invalid
 from engine.foundation.files import replace_file
 
-_INTERNAL = {"ari": 8088, "ami": 5038, "hep": 9060, "gateway": 8051}
+_INTERNAL = {"ari": 8088, "ami": 5038, "hep": 9060, "gateway": 8051, "door": 4574}
 _LAST_PORT = 65535
 _ENOUGH_FOR_SOUND = 4  # ports: two parties with RTP and RTCP each
 
@@ -35,6 +35,8 @@ class Ports(msgspec.Struct, frozen=True, kw_only=True):
     gateway: int
     sip: str
     http: str
+    door: int = 0
+    """0: a home of an earlier version, whose Asterisk asks nobody."""
 
 
 def read_ports(path: Path) -> Ports | None:
@@ -78,6 +80,7 @@ def choose_ports(sip: str, http: str, former: Ports | None, living: frozenset[st
         # Jobs listens here, Asterisk sends: it stays as it is while either lives.
         hep=internal("hep", former if former and living & {"asterisk", "jobs"} else None, Transport.UDP),
         gateway=internal("gateway", gateway),
+        door=asterisk.door if asterisk else internal("door", None),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from engine.calls.switchboard import longest_call
 from engine.foundation.database import open_database, transaction
 from engine.foundation.errors import Invalid, TryLater
 from engine.foundation.process import read_pid_file
@@ -17,8 +18,6 @@ from engine.supervisor.tables import Tables
 from engine.trunks.cache import TrunkCache
 from engine.trunks.model import Trunk
 from engine.trunks.registry import listing
-
-_AFTER_TALK = 600  # seconds; Asterisk's own limit counts from the INVITE and comes only if the engine's failed
 
 
 async def prepare_own(whole: Settings, tables: Tables, say: Say) -> None:
@@ -73,7 +72,8 @@ def asterisk_settings(whole: Settings) -> AsteriskSettings:
         ami_password=whole.ami_password,
         hep_address=f"{ports.host}:{ports.hep}" if whole.sip_trace else None,
         claim_milliseconds=whole.claim_milliseconds,
-        longest_call=int(whole.talk_limit.total_seconds()) + _AFTER_TALK,
+        call_door=f"{ports.host}:{ports.door}" if ports.door else "",
+        longest_call=longest_call(whole.talk_limit.total_seconds()),
     )
 
 

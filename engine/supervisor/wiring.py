@@ -62,6 +62,7 @@ def _addresses(settings: Settings, ports: Ports) -> dict[str, object]:
         changes |= {
             "hep_address": Address(f"{ports.host}:{ports.hep}"),
             "sip_bind": Address(ports.sip),
+            "call_door": Address(f"{ports.host}:{ports.door}" if ports.door else ""),
             "ari_url": f"http://{ports.host}:{ports.ari}",
             "ari_password": secrets.ari,
             "ami_address": f"{ports.host}:{ports.ami}",

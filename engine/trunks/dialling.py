@@ -9,6 +9,8 @@ _KOREA = "82"
 
 CALLS_GROUP = "dari_trunk"
 """The dialplan's group category in which Asterisk counts the calls of each trunk."""
+DIALLED_GROUP = "dari_dialled"
+"""The one of callers whom the dialplan itself dials for, by the trunk over which it does."""
 
 
 def on_trunk(trunk: Trunk, number: PhoneNumber) -> str:
@@ -29,6 +31,11 @@ def endpoint(trunk: Trunk, number: PhoneNumber) -> str:
 def counted_on(trunk: Trunk) -> dict[str, str]:
     """The channel variables with which a leg that we place is counted among the trunk's calls by Asterisk."""
     return {f"GROUP({CALLS_GROUP})": trunk.name}
+
+
+def counted_for_caller(trunk: Trunk) -> dict[str, str]:
+    """The same for a leg that Dial makes, set on its caller's channel: that one counts for its own trunk already."""
+    return {f"GROUP({DIALLED_GROUP})": trunk.name}
 
 
 def diverted_on(trunk: Trunk, number: PhoneNumber) -> dict[str, str]:

@@ -165,6 +165,12 @@ OUTSIDE = (
     " same => n,Set(NATIONAL_OF=$${CALLERID(num)})",
     " same => n(loops),Set(NATIONAL_OF=$${REDIRECTING(from-num)})",
     # Only digits and + come out of FILTER, only a number out of LEN.
+    " same => n,MSet(GROUP(dari)=calls,GROUP(dari_second)=$${EPOCH},GROUP(dari_trunk)=$${CHANNEL(name):6:-9},"
+    "ASKED=$${FILTER(0-9+,$${EXTEN})},AGIEXITONHANGUP=yes,TIMEOUT(absolute)=${claim_seconds})",
+    ' same => n,GotoIf($$["$${DARI_DIAL}" != ""]?dari-back,$${FILTER(0-9+,$${EXTEN})},1)',
+    " same => n,StasisBroadcast(${claim_milliseconds},${app_filter},back:$${DIALSTATUS}:$${HANGUPCAUSE}:"
+    "$${FILTER(0-9,$${HANGUPCAUSE($${HANGUPCAUSE_KEYS()},tech):4:3})})",
+    " same => n,Goto(dari-incoming,$${FILTER(0-9+,$${EXTEN})},alone)",
     " same => n,Goto(dari-alone,$${FILTER(0-9+,$${EXTEN})},1)",
     "exten => s,1,Set(DIGITS=$${FILTER(0-9,$${NATIONAL_OF})})",
     " same => n,Set(PLUS=$${FILTER(+,$${NATIONAL_OF:0:1})})",

@@ -162,7 +162,7 @@ class Line:
 
         async def taken() -> bool:
             placed.append(await self.go_through(await self.call(BY_NAME["talk"])))
-            return (await self._line_of(placed[-1])).engine == TAKEN
+            return (await self._line_of(placed[-1])).engine in TAKEN
 
         await eventually(taken)
         return placed
@@ -240,7 +240,7 @@ class Line:
         taken: list[Made] = []
         for call in made:
             line = await self._line_of(call)
-            (taken if line.engine == TAKEN else self.alone).append(call)
+            (taken if line.engine in TAKEN else self.alone).append(call)
         for call in self.alone:
             assert call.leg.final_code is not None, call.kind.name
         records = await self.oracle.verdict([call.watched for call in taken])

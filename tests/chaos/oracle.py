@@ -241,8 +241,9 @@ async def judge_messages(field: Field, calls: Sequence[Placed], verdict: Verdict
 
 
 async def judge_asterisk(field: Field, verdict: Verdict) -> None:
-    """I4; music on hold ends with its channel."""
-    channels, bridges = await field.ari.channels(), await field.ari.bridges()
+    """I4; music on hold ends with its channel. A killed engine's probe goes with the next one."""
+    channels = await field.ari.channels()
+    bridges = [bridge for bridge in await field.ari.bridges() if not bridge.id.startswith("probe-")]
     verdict.figures.add("channels and bridges left", len(channels) + len(bridges))
     verdict.holds(not channels, "I4", f"channels left: {[channel.name for channel in channels]}")
     verdict.holds(not bridges, "I4", f"bridges left: {[bridge.id for bridge in bridges]}")

@@ -14,7 +14,7 @@ from engine.calls.party import Party, Telephone
 from engine.calls.steps.accept import accepts
 from engine.calls.steps.invite import invite
 from engine.calls.steps.whisper import whisper
-from engine.cdr.model import Direction, Result, Side
+from engine.cdr.model import Arrival, Direction, Result, Side
 from engine.foundation.errors import NotAllowed
 from engine.foundation.phone_number import check_target
 from engine.numbers.treatment import CallerShown
@@ -97,11 +97,15 @@ async def dial(call: Call, ringing: Ringing, plan: Forward, legs: Sequence[Party
         return Result.NOT_FORWARDABLE
     arrival = call.notes.arrival
     call.notes.target = ringing.number
-    telephone = Telephone(
+    return await invite(call, telephone_of(ringing, plan, arrival), came_in_by=arrival.trunk, legs=legs)
+
+
+def telephone_of(ringing: Ringing, plan: Forward, arrival: Arrival) -> Telephone:
+    """Whom that rings for the call, and what it sees of it."""
+    return Telephone(
         side=Side.TARGET,
         number=ringing.number,
         seconds=ringing.seconds,
         shown=arrival.number if plan.shown is CallerShown.NUMBER else arrival.caller,
         diverted_by=None if arrival.direction is Direction.OUTGOING else arrival.number,
     )
-    return await invite(call, telephone, came_in_by=arrival.trunk, legs=legs)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from engine.asterisk.commands import AsteriskFailed
+from engine.asterisk.commands import AsteriskFailed, OutcomeUnknown
 from engine.calls.call import Call
 from engine.calls.causes import result_of
 from engine.calls.legs import CallerHungUp
@@ -75,12 +75,14 @@ class _Invitation:
         try:
             await call.ring(party, telephone, trunk, longest + _ASTERISK_LATER)
         except DariError as error:
+            if isinstance(error, OutcomeUnknown) and party.gone:
+                return await _given_up(call, party)  # it was dialled, and its end was told before we could ask
             log.warning(
                 "not dialled", call=str(call.id), side=telephone.side.value, trunk=trunk.name, reason=str(error)
             )
             return Result.UNREACHABLE, FailedLeg(provisional=False, refused=isinstance(error, AsteriskFailed))
         limit = min(self.deadline, call.notes.moment().tick + longest)
-        if self.next_trunk() and await _is_silent(call, party, trunk, limit) and self.next_trunk():
+        if self.next_trunk() and await is_silent(call, party, trunk, limit) and self.next_trunk():
             await call.drop(party)
             return Result.UNREACHABLE, FailedLeg(provisional=False, timed_out=True)
         return await self._until_answered(party, limit)
@@ -90,6 +92,8 @@ class _Invitation:
         if not legs:
             return _NOT_SENT
         self.tried = list(dict.fromkeys(leg.trunk for leg in legs))
+        if legs[-1].silent and legs[-1].gone and self.call.notes.moment().tick < self.deadline:
+            return Result.UNREACHABLE, FailedLeg(provisional=False, timed_out=True)
         return await self._until_answered(legs[-1], self.deadline)
 
     async def _until_answered(self, party: Party, limit: float) -> Party | tuple[Result, FailedLeg]:
@@ -114,7 +118,7 @@ class _Invitation:
 async def _given_up(call: Call, party: Party) -> tuple[Result, FailedLeg]:
     """How a leg ended that nobody answered; one that still rings is ended."""
     rang = party.rang is not None
-    if party.gone and not party.untold:
+    if party.gone and not (party.untold or party.dropped):
         result = result_of(party.cause, party.sip_code, rang=rang)
         return result, FailedLeg(provisional=rang, sip_code=party.sip_code, cause=party.cause)
     await call.drop(party)
@@ -133,7 +137,7 @@ async def _until(call: Call, party: Party, happened: Callable[[], object], limit
             raise
 
 
-async def _is_silent(call: Call, party: Party, trunk: Trunk, limit: float) -> bool:
+async def is_silent(call: Call, party: Party, trunk: Trunk, limit: float) -> bool:
     """Whether the carrier has not answered at all within its time, not even by 100 Trying."""
     await _until(call, party, lambda: party.rang, min(limit, call.notes.moment().tick + trunk.provisional_seconds))
     if party.rang or party.answered or party.gone:

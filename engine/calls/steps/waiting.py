@@ -124,11 +124,11 @@ class Waiting:
 
         Without it the caller's own telephone rings.
         """
-        if self._call.notes.goes_on(StepKind.RINGBACK, _named(sounds)):
+        if self._call.notes.goes_on(StepKind.RINGBACK, heard_as(sounds)):
             return
         self._settled = False
         try:
-            if music_class is None or not await self._plays(music_class, _named(sounds)):
+            if music_class is None or not await self._plays(music_class, heard_as(sounds)):
                 await self._call.to_caller(self._call.board.ari.ring(self._call.caller.channel))
         finally:
             self._settled = True
@@ -160,5 +160,6 @@ class Waiting:
         return sounds, None
 
 
-def _named(sounds: tuple[str, ...]) -> str:
+def heard_as(sounds: tuple[str, ...]) -> str:
+    """How the call log and the record name a ringback."""
     return ", ".join(sounds)

@@ -31,7 +31,7 @@ async def call_asterisk(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterat
     folder = tmp_path_factory.mktemp("ast")
     make_sounds(folder / "sounds")
     trunks = [carrier_trunk(), second_trunk(), untrusted_trunk()]
-    running = await start_asterisk(folder, f"{network()}.1", trunks)
+    running = await start_asterisk(folder, f"{network()}.1", trunks, call_door=f"{network()}.1:4574")
     yield running
     await running.stop()
 

@@ -123,7 +123,8 @@ async def test_target_that_answers_while_no_engine_is_there_is_rung_again(
 async def test_talk_ends_when_the_shop_hangs_up_while_no_engine_is_there(
     call_asterisk: RunningAsterisk, carrier: Carrier, tmp_path: Path, caller_stays: bool
 ) -> None:
-    lives = Lives(call_asterisk, carrier, tmp_path, with_treatment())
+    targets = tuple(Target(number=PhoneNumber(number)) for number in (SHOP, OTHER))  # the engine's to ring
+    lives = Lives(call_asterisk, carrier, tmp_path, with_treatment(targets=targets))
     shop = carrier.shop(SHOP, Answers(after_seconds=0.2))
     async with lives.first() as rig:
         caller = await carrier.call(NUMBER, tone=CALLER_TONE)
@@ -325,11 +326,13 @@ async def test_caller_who_was_claimed_and_whom_nobody_knows_is_taken_on(
     assert record.caller is not None
 
 
+@pytest.mark.parametrize("whisper", [None, Whisper(sound="test/whisper")], ids=["direct", "whispered"])
 @pytest.mark.parametrize("answers_after", [0.2, 3.0])
 async def test_another_engine_takes_a_call_over(
-    call_asterisk: RunningAsterisk, carrier: Carrier, tmp_path: Path, answers_after: float
+    call_asterisk: RunningAsterisk, carrier: Carrier, tmp_path: Path, answers_after: float, whisper: Whisper | None
 ) -> None:
-    numbers = with_treatment()
+    """A telephone that rings for a dead engine's application is rung anew; one that the dialplan rings rings on."""
+    numbers = with_treatment(whisper=whisper)
     shop = carrier.shop(SHOP, Answers(after_seconds=answers_after))
     async with engine_on(call_asterisk, tmp_path, numbers, carrier, grace=0):
         caller = await carrier.call(NUMBER, tone=CALLER_TONE)
@@ -340,7 +343,7 @@ async def test_another_engine_takes_a_call_over(
             await eventually(lambda: hears(caller, TONES["test/ringback"]))
     async with engine_on(call_asterisk, tmp_path, numbers, carrier, node="n2") as rig:
         await eventually(lambda: rig.reception.live_calls == 1)
-        talking = target if answers_after < 1.0 else await shop.next_call()
+        talking = target if answers_after < 1.0 or whisper is None else await shop.next_call()
         await until_they_talk(caller, talking)
         await asyncio.sleep(1.0)
         assert not caller.is_over

@@ -25,10 +25,12 @@ RINGBACK = TONES["test/ringback"]
 
 
 @pytest.fixture
-def numbers() -> list[ServiceNumber]:
-    return [number_set(ACCOUNT, ring_seconds=3)]
+def numbers(request: pytest.FixtureRequest) -> list[ServiceNumber]:
+    """With a whisper the engine rings the telephone, without one (a test's parameter) the dialplan by itself."""
+    return [number_set(ACCOUNT, ring_seconds=3, record=False, whisper=getattr(request, "param", "test/whisper"))]
 
 
+@pytest.mark.parametrize("numbers", ["test/whisper", None], indirect=True, ids=["by the engine", "by the dialplan"])
 @pytest.mark.parametrize(
     ("behaviour", "result", "answer", "ended_by"),
     [

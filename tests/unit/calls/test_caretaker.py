@@ -25,8 +25,9 @@ FIRST = first_channel_of(CALL, NODE, 1)
 LISTENER = listener_ids(CALL, NODE, 1)
 
 
-def channel(channel_id: str, state: str) -> Channel:
-    return Channel(id=channel_id, name="PJSIP/carrier-1", state=state, dialplan=DialplanPlace(exten=NUMBER))
+def channel(channel_id: str, state: str, context: str = CONTEXT, application: str = "StasisBroadcast") -> Channel:
+    place = DialplanPlace(context=context, exten=NUMBER, app_name=application)
+    return Channel(id=channel_id, name="PJSIP/carrier-1", state=state, dialplan=place)
 
 
 def bridge(*channels: str, bridge_id: str = bridge_of(CALL, NODE)) -> Bridge:
@@ -86,6 +87,15 @@ def test_channels_of_others_are_not_touched() -> None:
     assert deeds([channel(CALLER, "Ring"), channel("1795305007.9", "Up")], [], {CALLER}) == [
         Deed(CALLER, Help.DIALPLAN, NUMBER)
     ]
+
+
+@pytest.mark.parametrize("state", ["Ring", "Up"])
+@pytest.mark.parametrize(
+    ("context", "application"), [(CONTEXT, "Dial"), ("dari-alone-ring", "Dial"), ("dari-say", "Playback")]
+)
+def test_whom_the_dialplan_looks_after_needs_nobody(state: str, context: str, application: str) -> None:
+    """Asterisk counts also those as ours of whom an engine only heard."""
+    assert deeds([channel(CALLER, state, context, application)], [], {CALLER}) == []
 
 
 class Absent(Caretaker):

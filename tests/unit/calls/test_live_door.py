@@ -83,7 +83,9 @@ async def refusal(asked: Awaitable[object]) -> DariError:
 def test_live_calls_are_shown_while_they_live(tmp_path: Path) -> None:
     async def scenario(door: Door) -> None:
         assert await live_calls(door.socket) == []
-        live, caller = await door.talk()
+        _, caller = await door.talk()
+        await eventually(lambda: all(call.notes.goes_on(StepKind.RECORDING) for call in door.desk.reception.calls()))
+        (live,) = await live_calls(door.socket)
         assert live.state == "connected"
         assert (live.number, live.caller, live.target, live.direction, live.recording) == (
             NUMBER,

@@ -16,6 +16,7 @@ MOVES = {
     ("arrived", "ended"),
     ("announcing", "ended"),
     ("ringing", "whispering"),
+    ("ringing", "connected"),
     ("ringing", "announcing"),
     ("ringing", "ended"),
     ("whispering", "connected"),

@@ -55,6 +55,11 @@ def test_the_id_is_the_same_whoever_reads_and_another_for_each_call() -> None:
         ({"alone": "", "offer": "SUCCESS"}, Result.LOST, UNKNOWN, Side.DARI),
         ({"alone": "", "offer": "SUCCESS", "answered": 1.0}, Result.ANSWERED, UNKNOWN, Side.CALLER),
         ({"alone": "", "offer": "FAILED"}, Result.LOST, UNKNOWN, Side.DARI),
+        ({"alone": "", "offer": "DIRECT|CALLER"}, Result.CALLER_GAVE_UP, UNKNOWN, Side.CALLER),
+        ({"alone": "", "offer": "DIRECT|PJSIP/x-1"}, Result.CALLER_GAVE_UP, UNKNOWN, Side.CALLER),
+        ({"alone": "", "offer": "DIRECT|CALLER", "answered": 1.0}, Result.ANSWERED, UNKNOWN, Side.CALLER),
+        ({"alone": "", "offer": "DIRECT|PJSIP/x-1", "answered": 1.0}, Result.ANSWERED, UNKNOWN, Side.TARGET),
+        ({"offer": "DIRECT|PJSIP/x-1", "result": "busy"}, Result.BUSY, ALONE, Side.TARGET),
     ],
 )
 def test_how_it_ended(changes: dict[str, Any], result: Result, node: str, ended_by: Side) -> None:

@@ -98,6 +98,24 @@ def test_a_row_of_a_call_that_was_taken_or_refused_is_one_from_a_trunk(
     assert (row.sip_call_id is None) == (columns == COLUMNS)
 
 
+@pytest.mark.parametrize(
+    ("offer", "came_to", "target_left"),
+    [
+        ("DIRECT|CALLER", "DIRECT", False),
+        ("DIRECT|PJSIP/carrier-0000beef", "DIRECT", True),
+        ("DIRECT|", "DIRECT", False),
+        ("SUCCESS", "SUCCESS", False),
+    ],
+)
+def test_a_row_of_a_call_that_the_dialplan_dialled_tells_who_hung_up(
+    offer: str, came_to: str, target_left: bool
+) -> None:
+    row = parse(written_row(offer=offer, alone="", answered=1.0))
+    assert row is not None
+    assert (row.from_trunk, row.alone, row.offer, row.target_left) == (True, Alone.NO, came_to, target_left)
+    assert (row.cause, row.presentation, row.sip_call_id) == (16, "allowed_not_screened", None)
+
+
 @pytest.mark.parametrize("columns", [*VERSIONS, 14])
 def test_a_leg_that_was_made_here_is_no_call_from_a_trunk(columns: int) -> None:
     row = parse(written_row(sip_call_id="", cause="", offer="", alone="", presentation="", columns=columns))
