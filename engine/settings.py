@@ -169,7 +169,8 @@ class Settings(BaseSettings):
     calls_a_second: int = Field(
         default=0,
         ge=0,
-        description="New calls that Asterisk lets in per second; more get 503 from the dialplan. 0: no limit.",
+        description="New calls that Asterisk lets in per second, as it passes; more get 503 from the dialplan. "
+        "0: no limit.",
     )
     talk_limit: timedelta = Field(
         default=timedelta(hours=4),

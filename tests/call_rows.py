@@ -51,6 +51,7 @@ def written_row(
     offer = offer.replace("|CALLER", f"|{name}")
     told = [result, target, account, recording, notices]
     if ours:
+        offer, alone = ("FULL", "") if alone == "full" else (offer, alone)
         written = ["" if is_leg else f"{cause} {offer} {presentation}", ""]
         written.append("|".join([alone, called, *told]) if alone == "yes" else alone)
     else:

@@ -40,6 +40,8 @@ _LINES_OF_A_ROW = 50
 
 DIRECT = "DIRECT"
 """The offer of a call that an engine had the dialplan dial by itself: both legs end together."""
+_FULL = "FULL"
+"""The offer of a call that the dialplan refused; in earlier versions it has none."""
 
 
 class Alone(Enum):
@@ -70,7 +72,7 @@ class Row:
     cause: int
     """Q.850; 0: unknown."""
     offer: str
-    """What became of the offer to the engines: SUCCESS, TIMEOUT, FAILED, DIRECT or empty."""
+    """What became of the offer to the engines: SUCCESS, TIMEOUT, FAILED, DIRECT, FULL or empty."""
     target_left: bool = False
     """Of a DIRECT call: whether the target hung up."""
     alone: Alone = Alone.NO
@@ -192,7 +194,7 @@ def _row(columns: list[str]) -> Row | None:
     if joined is not None:
         cause, offer, presentation = joined.groups()
     offer, _, hung_up = offer.partition("|")
-    ran = Alone(alone) if alone in ("", "full") else Alone.YES
+    ran = Alone.FULL if offer == _FULL else Alone(alone) if alone in ("", "full") else Alone.YES
     return Row(
         channel=columns[0],
         from_trunk=bool(joined or columns[2]),

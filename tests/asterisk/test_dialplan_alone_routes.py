@@ -625,9 +625,9 @@ async def test_a_call_over_the_systems_limits_is_told_apart(
     await first.ended()
 
     def refusals() -> list[CallLine]:
-        return [line for line in asterisk.lines() if line.alone == "full"]
+        return [line for line in asterisk.lines() if line.engine == "FULL"]
 
     await eventually(lambda: bool(refusals()))
     [line] = refusals()
-    assert (line.caller, line.number, line.cause, line.engine) == (VIP, NUMBER, "42", "")
+    assert (line.caller, line.number, line.cause, line.alone) == (VIP, NUMBER, "42", "")
     assert (second.final_code, line.call_id, line.presentation) == (503, "", "allowed_not_screened")

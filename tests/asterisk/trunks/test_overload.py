@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import math
 import time
 from collections.abc import AsyncIterator
 
@@ -120,6 +122,22 @@ async def test_more_calls_in_a_second_than_the_limit_are_refused(desk: Desk, ari
     assert all(map(refused_at_once, refused))
 
 
+async def test_the_calls_of_a_second_are_let_in_as_it_passes(desk: Desk, ari: Ari, first: Carrier) -> None:
+    """Together at its beginning they would keep each other waiting."""
+    limit, let_in = 40, list[tuple[float, int]]()
+    await Overload(ari.set_global, lambda: [FIRST_TRUNK], None, limit).set_now()
+    began = math.ceil(time.time()) + 1
+    await asyncio.sleep(began - time.time())
+    while time.time() < began + 1.0:
+        answered, _ = await called(first, 1)
+        if time.time() < began + 1.0:
+            let_in.append((time.time() - began, len(answered)))
+    so_far = list(itertools.accumulate(count for _, count in let_in))
+    assert all(count <= limit * (1 / 8 + passed) + 5 for (passed, _), count in zip(let_in, so_far, strict=True))
+    assert so_far[-1] <= limit
+    assert so_far[-1] >= min(limit, len(let_in)) * 0.8, "none but those too many are refused"
+
+
 async def test_calls_of_the_same_instant_have_every_place_that_there_is(desk: Desk, ari: Ari, first: Carrier) -> None:
     await Overload(ari.set_global, lambda: [FIRST_TRUNK], 5, None).set_now()
     legs = await asyncio.gather(*(first.call(NUMBER) for _ in range(12)))
@@ -140,4 +158,4 @@ async def test_an_asterisk_without_an_engine_keeps_its_limit(ari: Ari, first: Ca
 
 
 def written_as_refused(asterisk: RunningAsterisk) -> list[CallLine]:
-    return [line for line in asterisk.lines() if (line.alone, line.cause) == ("full", "42")]
+    return [line for line in asterisk.lines() if (line.engine, line.cause) == ("FULL", "42")]
