@@ -133,7 +133,7 @@ async def test_the_calls_of_a_second_are_let_in_as_it_passes(desk: Desk, ari: Ar
         if time.time() < began + 1.0:
             let_in.append((time.time() - began, len(answered)))
     so_far = list(itertools.accumulate(count for _, count in let_in))
-    assert all(count <= limit * (1 / 8 + passed) + 5 for (passed, _), count in zip(let_in, so_far, strict=True))
+    assert all(count <= limit * (1 / 16 + passed) + 4 for (passed, _), count in zip(let_in, so_far, strict=True))
     assert so_far[-1] <= limit
     assert so_far[-1] >= min(limit, len(let_in)) * 0.8, "none but those too many are refused"
 

@@ -14,7 +14,7 @@ from tests.bench.sides.results import Overload
 from tests.bench.sides.taker import STANDING, Side, Taker
 from tests.bench.sides.trial import probe_rate, probing
 
-LET_IN = 0.7
+LET_IN = 0.6
 """Of what the side holds; refusals need the rest."""
 _STANDING, _STANDING_RATE = 30, 10.0
 _BEFORE, _AFTER = 6.0, 15.0
