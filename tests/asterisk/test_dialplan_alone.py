@@ -82,6 +82,10 @@ async def test_whatever_does_not_gets_404(asterisk: RunningAsterisk, carrier: Te
     assert (await carrier.call(asterisk.sip_address, user)).codes == [404]
 
 
+async def test_the_letter_of_timeouts_gets_404_too(asterisk: RunningAsterisk, carrier: Telephone) -> None:
+    assert (await carrier.call(asterisk.sip_address, "T")).codes == [100, 404]
+
+
 async def test_a_stranger_is_refused_and_makes_no_call(asterisk: RunningAsterisk) -> None:
     with Telephone(STRANGER) as stranger:
         call = await stranger.call(asterisk.sip_address, NUMBER)
