@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import datetime
+from functools import partial
 
 import structlog
 
@@ -30,7 +30,7 @@ from engine.foundation.errors import DariError, NotAllowed
 from engine.foundation.ids import new_id
 from engine.foundation.phone_number import PhoneNumber, check_target
 from engine.foundation.tasks import Tasks
-from engine.routing.call_plan import CallPlan, Forward, Ring
+from engine.routing.call_plan import Forward, Ring
 from engine.routing.model import Line
 from engine.trunks.model import Trunk
 
@@ -183,9 +183,7 @@ class DirectCalls:
         call.keep()
         call.notes.tell(CallEventKind.ARRIVED)
 
-        async def plan_at(instant: datetime) -> CallPlan:
-            return await self._planner.plan(line, arrival.caller, instant)
-
+        plan_at = partial(self._planner.plan, line, arrival.caller)
         script = directly(call, plan, plan_at, target, decided.stage)
         self._live.attend(call, counted_already(self._planner, line, script))
         return call

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-import msgspec
-
 from engine.asterisk import events
 from engine.calls.causes import HUNG_UP_BY_US, NORMAL_CLEARING
 from engine.calls.direct import CameBack, came_back
@@ -230,8 +228,7 @@ class Facts:
     def _know_call_id(self, caller: events.Channel) -> None:
         """Of a call that came through the door only its first events tell it."""
         self.caller.sip_call_id = self.caller.sip_call_id or caller.protocol_id or None
-        if self.notes.arrival.sip_call_id is None and self.notes.arrival.direction is Direction.INCOMING:
-            self.notes.arrival = msgspec.structs.replace(self.notes.arrival, sip_call_id=self.caller.sip_call_id)
+        self.notes.know_call_id(self.caller.sip_call_id)
 
     def _ends_talk_of_direct(self, channel: events.Channel) -> bool:
         """Whether the caller's channel goes and the caller did not hang up: then the telephone did."""

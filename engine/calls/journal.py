@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-import msgspec
-
 from engine.calls.notes import Moment, Notes, OpenStep, moment_of
 from engine.calls.party import Party
-from engine.cdr.model import NOT_TOLD_AGAIN, Direction, Leg, OpenCall, Progress, Side, Step, StepKind
+from engine.cdr.model import NOT_TOLD_AGAIN, Leg, OpenCall, Progress, Side, Step, StepKind
 from engine.foundation.clock import Clock
 from engine.routing.call_plan import plan_on_paper
 
@@ -53,9 +51,7 @@ def recall(notes: Notes, open_call: OpenCall) -> None:
     if told is None:
         return
     clock = notes.clock
-    if notes.arrival.sip_call_id is None and notes.arrival.direction is Direction.INCOMING:
-        known = next((leg.sip_call_id for leg in told.legs if leg.side is Side.CALLER), None)
-        notes.arrival = msgspec.structs.replace(notes.arrival, sip_call_id=known)
+    notes.know_call_id(next((leg.sip_call_id for leg in told.legs if leg.side is Side.CALLER), None))
     notes.stage, notes.legs_before, notes.failure = told.stage, told.legs_before, told.failure
     notes.target = told.target
     notes.ringing = _moment(told.ringing_at, clock)

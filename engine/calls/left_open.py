@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from uuid import UUID
 
 import structlog
@@ -27,7 +28,7 @@ from engine.cdr.model import OpenCall, Result, Side
 from engine.events.call_log_writer import CallLog
 from engine.foundation.clock import Clock
 from engine.foundation.errors import DariError
-from engine.routing.call_plan import CallPlan, Forward, plan_from_paper
+from engine.routing.call_plan import Forward, plan_from_paper
 
 log = structlog.get_logger(__name__)
 
@@ -116,10 +117,7 @@ class LeftOpen:
         """The rest of a call, by the plan that it had."""
         arrival, told = call.notes.arrival, open_call.progress
         line = self._planner.line(arrival.number) if arrival.number else None
-
-        async def plan_at(instant: datetime) -> CallPlan:
-            return await self._planner.plan(line, arrival.caller, instant)
-
+        plan_at = partial(self._planner.plan, line, arrival.caller)
         await self._end_the_talk(call, open_call)
         await ring_anew(call)
         if is_being_placed(call.caller, open_call) and not await first_answers(call, (*call.earlier, call.caller)):

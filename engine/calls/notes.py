@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from engine.calls.causes import CAUSE_TOWARDS_CALLER
-from engine.cdr.model import Arrival, CallRecord, Consent, Leg, Result, Side, Step, StepKind, closed
+from engine.cdr.model import Arrival, CallRecord, Consent, Direction, Leg, Result, Side, Step, StepKind, closed
 from engine.events.call_log import CallEvent, CallEventKind
 from engine.events.call_log_writer import CallLog
 from engine.foundation.clock import Clock
@@ -97,6 +97,11 @@ class Notes:
 
     def moment(self) -> Moment:
         return self.stopped or Moment(self.clock.now(), self.clock.monotonic())
+
+    def know_call_id(self, sip_call_id: str | None) -> None:
+        """The caller's, of a call that came in without it."""
+        if self.arrival.sip_call_id is None and self.arrival.direction is Direction.INCOMING:
+            self.arrival = msgspec.structs.replace(self.arrival, sip_call_id=sip_call_id)
 
     def begin(self, kind: StepKind, to: tuple[Side, ...], sound: str | None = None) -> OpenStep:
         """A step starts now; the first one that the caller hears ends the post-dial delay."""

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from uuid import UUID
 
 import structlog
@@ -237,10 +238,7 @@ class Reception:
 
     async def _planned(self, call: Call, line: Line | None, now: datetime) -> None:
         """The call's plan at the instant at which it comes to the number, and its script."""
-
-        async def plan_at(instant: datetime) -> CallPlan:
-            return await self._planner.plan(line, call.notes.arrival.caller, instant)
-
+        plan_at = partial(self._planner.plan, line, call.notes.arrival.caller)
         plan = await plan_at(now)
         let_in = isinstance(plan, Forward) and plan.failed_before is None
         await counted(self._planner, line if let_in else None, incoming(call, plan, plan_at))
