@@ -17,7 +17,16 @@ from engine.numbers.treatment import Fallback, Then
 from engine.sandbox.carrier import Carrier
 from engine.sandbox.leg import Leg
 from engine.sandbox.phone import Answers, NeverAnswers, Rings, Silent
-from tests.asterisk.calls.test_resume import CALLER_TONE, NUMBER, SHOP, Lives, hears, until_they_talk, with_treatment
+from tests.asterisk.calls.test_resume import (
+    CALLER_TONE,
+    NUMBER,
+    SHOP,
+    Lives,
+    both_ringing,
+    hears,
+    until_they_talk,
+    with_treatment,
+)
 from tests.engine_rig import NODE, TONES, Rig, network, second_trunk
 from tests.eventually import eventually
 from tests.real_asterisk import RunningAsterisk
@@ -39,6 +48,13 @@ async def is_rung_by_the_dialplan(asterisk: RunningAsterisk, leg: Leg) -> bool:
         )
 
 
+async def hung_up_by(ends_it: str, caller: Leg, target: Leg) -> None:
+    """One of the two hangs up, and both have ended."""
+    await (caller if ends_it == "caller" else target).hang_up()
+    await caller.ended()
+    await target.ended()
+
+
 @pytest.mark.parametrize("ends_it", ["caller", "shop"])
 async def test_a_plain_call_is_connected_by_the_dialplan_and_written_down_whole(
     rig: Rig, carrier: Carrier, call_asterisk: RunningAsterisk, ends_it: str
@@ -50,9 +66,7 @@ async def test_a_plain_call_is_connected_by_the_dialplan_and_written_down_whole(
     assert await is_rung_by_the_dialplan(call_asterisk, caller)
     assert caller.answered_at is None
     await until_they_talk(caller, target)
-    await (caller if ends_it == "caller" else target).hang_up()
-    await caller.ended()
-    await target.ended()
+    await hung_up_by(ends_it, caller, target)
 
     assert target.shown_number == "01098765432"
     assert NUMBER in target.invite.get("Diversion")
@@ -96,9 +110,7 @@ async def test_a_talk_that_ends_without_an_engine_is_written_down_as_it_ended(
         target = await shop.next_call()
         await until_they_talk(caller, target)
         await rig.until_step(caller, StepKind.CONNECT)
-    await (caller if ends_it == "caller" else target).hang_up()
-    await caller.ended()
-    await target.ended()
+    await hung_up_by(ends_it, caller, target)
     async with lives.next() as rig:
         record = await rig.record(caller.call_id)
 
@@ -115,13 +127,9 @@ async def test_a_talk_that_begins_and_ends_without_an_engine_is_one(
     lives = Lives(call_asterisk, carrier, tmp_path, with_treatment())
     shop = carrier.shop(SHOP, Answers(after_seconds=1.5))
     async with lives.first():
-        caller = await carrier.call(NUMBER, tone=CALLER_TONE)
-        target = await shop.next_call()
-        await eventually(lambda: hears(caller, RINGBACK))
+        caller, target = await both_ringing(carrier, shop)
     await until_they_talk(caller, target)
-    await (caller if ends_it == "caller" else target).hang_up()
-    await caller.ended()
-    await target.ended()
+    await hung_up_by(ends_it, caller, target)
     async with lives.next() as rig:
         record = await rig.record(caller.call_id)
 
@@ -172,9 +180,7 @@ async def test_a_telephone_rings_on_and_is_connected_while_no_engine_is_there(
     lives = Lives(call_asterisk, carrier, tmp_path, with_treatment())
     shop = carrier.shop(SHOP, Answers(after_seconds=2.0))
     async with lives.first():
-        caller = await carrier.call(NUMBER, tone=CALLER_TONE)
-        target = await shop.next_call()
-        await eventually(lambda: hears(caller, RINGBACK))
+        caller, target = await both_ringing(carrier, shop)
     await until_they_talk(caller, target)
     async with lives.next() as rig:
         await eventually(lambda: [call.state.value for call in rig.reception.calls()] == ["connected"])

@@ -18,10 +18,11 @@ from engine.cdr.model import CallRecord, Result, Side, StepKind
 from engine.foundation.phone_number import PhoneNumber
 from engine.numbers.model import ServiceNumber
 from engine.numbers.treatment import ConsentOffer, Fallback, RecordMode, Target, Then, Treatment, Whisper
-from engine.sandbox.carrier import Carrier
+from engine.sandbox.caller import CallerLeg
+from engine.sandbox.carrier import Carrier, Shop
 from engine.sandbox.ear import tones
 from engine.sandbox.leg import Leg
-from engine.sandbox.phone import Answers, NeverAnswers
+from engine.sandbox.phone import Answers, NeverAnswers, TargetLeg
 from tests.asterisk.calls.conftest import ACCOUNT
 from tests.engine_rig import NODE, TONES, Rig, engine_on, left_over, number_set
 from tests.eventually import eventually
@@ -50,6 +51,14 @@ def hears(leg: Leg, frequency: int) -> bool:
 def ringbacks(record: CallRecord) -> int:
     """How often a ringback was begun."""
     return sum(step.kind is StepKind.RINGBACK for step in record.steps)
+
+
+async def both_ringing(carrier: Carrier, shop: Shop) -> tuple[CallerLeg, TargetLeg]:
+    """A caller who hears the ringback while the shop's telephone rings."""
+    caller = await carrier.call(NUMBER, tone=CALLER_TONE)
+    target = await shop.next_call()
+    await eventually(lambda: hears(caller, TONES["test/ringback"]))
+    return caller, target
 
 
 async def until_they_talk(caller: Leg, target: Leg) -> None:
@@ -82,9 +91,7 @@ async def test_ringback_goes_on_and_the_talk_comes_about(
     lives = Lives(call_asterisk, carrier, tmp_path, with_treatment(whisper=Whisper(sound="test/whisper")))
     shop = carrier.shop(SHOP, Answers(after_seconds=5.0))
     async with lives.first():
-        caller = await carrier.call(NUMBER, tone=CALLER_TONE)
-        target = await shop.next_call()
-        await eventually(lambda: hears(caller, TONES["test/ringback"]))
+        caller, target = await both_ringing(carrier, shop)
     await asyncio.sleep(0.5)
     async with lives.next() as rig:
         await until_they_talk(caller, target)
@@ -105,9 +112,7 @@ async def test_target_that_answers_while_no_engine_is_there_is_rung_again(
     lives = Lives(call_asterisk, carrier, tmp_path, with_treatment())
     shop = carrier.shop(SHOP, Answers(after_seconds=1.5))
     async with lives.first():
-        caller = await carrier.call(NUMBER, tone=CALLER_TONE)
-        first = await shop.next_call()
-        await eventually(lambda: hears(caller, TONES["test/ringback"]))
+        caller, first = await both_ringing(carrier, shop)
     await first.answered()
     await asyncio.sleep(1.0)
     async with lives.next() as rig:
@@ -219,9 +224,7 @@ async def test_next_stage_rings_when_the_engine_died_in_the_first(
     first_shop = carrier.shop(SHOP, NeverAnswers())
     other = carrier.shop(OTHER, Answers(after_seconds=0.5))
     async with lives.first():
-        caller = await carrier.call(NUMBER, tone=CALLER_TONE)
-        unanswered = await first_shop.next_call()
-        await eventually(lambda: hears(caller, TONES["test/ringback"]))
+        caller, unanswered = await both_ringing(carrier, first_shop)
     async with lives.next() as rig:
         target = await other.next_call()
         await until_they_talk(caller, target)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import socket
 from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -22,17 +21,15 @@ from engine.foundation.database import transaction
 from engine.foundation.tasks import Tasks
 from engine.settings import Settings
 from tests.eventually import eventually
-from tests.loopback import ANY_PORT
+from tests.loopback import HOST, free_port
 
 
 def settings_of(home: Path, database_url: str) -> Settings:
-    with socket.create_server((ANY_PORT.partition(":")[0], 0)) as free:
-        host, port = free.getsockname()
     key = b64encode(secrets.token_bytes(32)).decode()
     return Settings(
         home=home,
         database_url=database_url,
-        http_bind=f"{host}:{port}",
+        http_bind=f"{HOST}:{free_port()}",
         secret_key=key,
         recording_key=key,
         gateway_key="key",

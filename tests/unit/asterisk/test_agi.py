@@ -10,9 +10,8 @@ import pytest
 
 from engine.asterisk.agi import MOST_AT_ONCE, AgiRequest, Script, agi_server, exact, words
 from engine.foundation.errors import Invalid, TryLater
-from tests.loopback import ANY_PORT
+from tests.loopback import HOST
 
-HOST = ANY_PORT.partition(":")[0]
 SECONDS = 20.0
 """So long that only a request that hangs ever comes near."""
 

@@ -16,9 +16,8 @@ from engine.asterisk.call_door import Asked, call_door, door_key
 from engine.asterisk.call_question import Question
 from engine.foundation.errors import Invalid
 from tests.eventually import PATIENCE, eventually
-from tests.loopback import ANY_PORT
+from tests.loopback import HOST, free_port
 
-HOST = ANY_PORT.partition(":")[0]
 KEY = door_key("secret")
 LINES = {
     "agi_network": "yes",
@@ -66,13 +65,6 @@ class Answers:
 
 def question(**changes: str) -> str:
     return "".join(f"{name}: {value}\n" for name, value in (LINES | changes).items()) + "\n"
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind((HOST, 0))
-        port: int = free.getsockname()[1]
-        return port
 
 
 class Dialplan:

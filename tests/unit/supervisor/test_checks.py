@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import socket
 from pathlib import Path
 
@@ -19,20 +18,13 @@ from engine.supervisor.recording_checks import recording_checks
 from engine.supervisor.report import DatabaseReport
 from engine.supervisor.sound_checks import sound_check
 from engine.supervisor.voice_checks import voice_check
-
-HOST = os.environ.get("DARI_TEST_ADDRESS", "127.0.0.1")
+from tests.loopback import HOST, free_port
 
 
 def settings(home: Path, **changes: object) -> Settings:
     free = [free_port(kind) for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM)]
     bound = {"sip_bind": f"{HOST}:{free[0]}", "http_bind": f"{HOST}:{free[1]}"}
     return read_settings(home=home, asterisk="/no/asterisk", **(bound | changes))
-
-
-def free_port(kind: socket.SocketKind) -> int:
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
 
 
 def looked_at(chosen: Settings) -> dict[str, Check]:
