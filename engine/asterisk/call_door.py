@@ -28,6 +28,8 @@ _OPEN_AT_MOST = 10.0
 """Seconds after which a connection is closed whatever goes on, for who asks has long gone on."""
 _CALLERS_AT_ONCE = 1024
 """Connections that wait to be accepted."""
+_GONE_ON = b"HANGUP\n"
+"""What Asterisk says, once or twice, behind a question for whose answer it does not wait any more."""
 _TELLABLE = re.compile(r"[A-Za-z0-9 _./:@+*#-]*")
 
 
@@ -117,7 +119,7 @@ class _Line(asyncio.Protocol):
         elif b"\n\n" in self._received:
             self._is_asked = True
             head, _, more = self._received.partition(b"\n\n")
-            self._take_question(head, made_up=bool(more))
+            self._take_question(head, more)
 
     @property
     def is_open(self) -> bool:
@@ -131,9 +133,10 @@ class _Line(asyncio.Protocol):
             with suppress(OSError):  # the caller has left in this instant: what we wrote was answered by a reset
                 self._transport.write_eof()
 
-    def _take_question(self, head: bytes, *, made_up: bool) -> None:
-        """`made_up`: there is more than Asterisk itself would say."""
+    def _take_question(self, head: bytes, more: bytes) -> None:
+        """`more`: what was said behind the question."""
         facts: dict[str, str] = {}
+        made_up = bool(more.replace(_GONE_ON, b""))
         for line in head.decode(errors="replace").split("\n"):
             name, _, value = line.partition(": ")
             made_up = made_up or name in facts
@@ -146,6 +149,8 @@ class _Line(asyncio.Protocol):
             log.warning("a caller's number holds lines of a question: the call is offered to the engines")
             self._transport.close()
             return
+        if more:
+            self._transport.close()
         self._tasks.start("question", self._answered(Asked(read_question(facts), self)))
 
     async def _answered(self, asked: Asked) -> None:

@@ -94,7 +94,7 @@ class DirectCalls:
         channel = asked.question.channel
         called = read_number(asked.question.number_sent)
         line = self._planner.line(called) if called else None
-        if line is None or channel in self._live.callers or channel in self._beginning:
+        if line is None or not asked.waits or channel in self._live.callers or channel in self._beginning:
             return
         number = line.number.number
         told_meanwhile = self._beginning[channel] = []

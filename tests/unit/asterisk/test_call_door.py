@@ -227,15 +227,35 @@ def test_a_sign_that_means_something_in_a_dialplan_is_never_told(run: Run, sign:
         "010\nagi_callingpres: 32",
         "010\nagi_uniqueid: 1.1",
         "010\n\nagi_extension: 050799999999",
+        "010\n\nHANGUP\nagi_extension: 050799999999",
     ],
 )
 def test_a_caller_who_makes_lines_of_a_question_is_told_nothing(run: Run, caller: str) -> None:
     async def story() -> None:
         answers = Answers({"DARI_DIAL": "PJSIP/02@carrier"})
         async with asking(answers) as dialplan:
-            dialplan.ask(agi_callerid=caller)
-            assert await dialplan.told() == ""
+            with capture_logs() as logs:
+                dialplan.ask(agi_callerid=caller)
+                assert await dialplan.told() == ""
         assert answers.questions == []
+        assert [line["log_level"] for line in logs] == ["warning"]
+
+    run(story())
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_question_is_known_for_which_nobody_waits_any_more(run: Run, times: int) -> None:
+    async def story() -> None:
+        waits = list[bool]()
+
+        async def notes(asked: Asked) -> None:
+            waits.append(asked.waits)
+
+        async with asking(notes) as dialplan:
+            with capture_logs() as logs:
+                dialplan.send(question() + "HANGUP\n" * times)
+                assert await dialplan.told() == ""
+        assert (waits, logs) == ([False], [])
 
     run(story())
 
