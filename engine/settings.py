@@ -166,11 +166,10 @@ class Settings(BaseSettings):
         ge=0,
         description="Calls that Asterisk lets in at one time; more get 503 from the dialplan at once. 0: no limit.",
     )
-    calls_a_second: int = Field(
-        default=0,
-        ge=0,
+    calls_a_second: str = Field(
+        default="auto",
         description="New calls that Asterisk lets in per second, as it passes; more get 503 from the dialplan. "
-        "0: no limit.",
+        "auto: as many as are dealt with in time; 0: no limit.",
     )
     talk_limit: timedelta = Field(
         default=timedelta(hours=4),
@@ -409,6 +408,13 @@ class Settings(BaseSettings):
                 raise ValueError(f"{network.strip()!r} is not a network like 10.0.0.0/8") from None
         return value
 
+    @field_validator("calls_a_second")
+    @classmethod
+    def _auto_or_count(cls, value: str) -> str:
+        if value != "auto" and not re.fullmatch("[0-9]{1,6}", value):
+            raise ValueError("must be auto, or a number of calls from 0 on")
+        return value
+
     @field_validator("listening")
     @classmethod
     def _listening_modes(cls, value: str) -> str:
@@ -450,6 +456,11 @@ class Settings(BaseSettings):
         if value and not is_key(value):
             raise ValueError("must be 32 bytes in base64, as `openssl rand -base64 32` makes them, or empty")
         return value
+
+    @property
+    def fixed_calls_a_second(self) -> int | None:
+        """0: no limit; None: it is found out."""
+        return None if self.calls_a_second == "auto" else int(self.calls_a_second)
 
     @property
     def app_name(self) -> str:

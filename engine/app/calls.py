@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.app.opened import call_file_of, call_log_of, database_of, music_of
 from engine.app.speech import Voice, open_voice
-from engine.asterisk.call_door import call_door, door_key
+from engine.asterisk.call_door import Asked, call_door, door_key
 from engine.asterisk.commands import Ari
 from engine.asterisk.connection import Connection
 from engine.asterisk.manager import Manager
@@ -48,8 +48,9 @@ from engine.trunks.cache import TrunkCache
 from engine.trunks.health import TrunkHealth
 from engine.trunks.load import Load
 from engine.trunks.outgoing import Trunks
-from engine.trunks.overload import Overload
+from engine.trunks.overload import Overload, keep_finding
 from engine.trunks.provisioning import TrunkProvisioning
+from engine.trunks.rate_control import RateControl
 from engine.watchdog.heartbeat import Moving, beat, beat_when, writes_of
 
 _AGAIN = 2.0  # seconds
@@ -106,9 +107,16 @@ async def run(settings: Settings, number: int = 1) -> None:
         call_file = call_file_of(settings)
         reception = Reception(board, connection, planner, call_log, clock, call_file=call_file, elsewhere=elsewhere)
         drain = Drain(spool, database, own.spool / "refused.jsonl")
+        rate = RateControl()
 
         def status() -> EngineStatus:
-            return engine_status(reception, spool, drain, carriers.trunks, planner.known and carriers.cache.known)
+            knows_numbers = planner.known and carriers.cache.known
+            return engine_status(reception, spool, drain, carriers.trunks, knows_numbers, rate.limit)
+
+        async def asked(call: Asked) -> None:
+            await reception.asked(call)
+            if call.question.came is not None:
+                rate.note(clock.now().timestamp() - call.question.came)
 
         # Closed in reverse: first the live calls get their time, in which everything below still works for them.
         tasks = Tasks("calls")
@@ -145,6 +153,9 @@ async def run(settings: Settings, number: int = 1) -> None:
         tasks.start("provisioning", carriers.provisioning.keep_trying())
         tasks.start("trunks' health", carriers.health.keep_fresh())
         tasks.start("overload", carriers.overload.keep_setting())
+        if settings.fixed_calls_a_second is None:
+            finding = partial(keep_finding, rate, len(settings.all_engines), ari.set_global, clock.monotonic)
+            tasks.start("rate", on_duty(paths.run / "rate.lock", finding))
         tasks.start("drain", drain.run())
         tasks.start("live events", live.run())
         tasks.start("heartbeat", _failing_with(beating))
@@ -154,7 +165,7 @@ async def run(settings: Settings, number: int = 1) -> None:
         tasks.start("calls", reception.run())
         if settings.call_door:
             key = door_key(settings.ari_password)
-            door = call_door(settings.call_door.host, settings.call_door.port, key, reception.asked)
+            door = call_door(settings.call_door.host, settings.call_door.port, key, asked)
             await stack.enter_async_context(door)
         stack.push_async_callback(reception.close, settings.stop_seconds)
         stack.push_async_callback(_ended, tasks.start("takeover", takeover.keep_trying()))
@@ -198,7 +209,7 @@ def _carriers(settings: Settings, own: Engine, ari: Ari, manager: Manager, clock
         cache=cache,
         health=health,
         trunks=Trunks(cache.all, health, Load(), clock.monotonic),
-        overload=Overload(ari.set_global, cache.all, settings.calls_at_once, settings.calls_a_second),
+        overload=Overload(ari.set_global, cache.all, settings.calls_at_once, settings.fixed_calls_a_second),
         provisioning=TrunkProvisioning(
             settings.paths.asterisk_etc, settings.rtp_bind, manager.reload, manager.register_again
         ),
@@ -258,10 +269,11 @@ def count_read_back(book: LoadBook, clock: Clock, record: CallRecord) -> None:
 
 
 def engine_status(
-    reception: Reception, spool: Spool, drain: Drain, trunks: Trunks, knows_numbers: bool
+    reception: Reception, spool: Spool, drain: Drain, trunks: Trunks, knows_numbers: bool, limit: int | None
 ) -> EngineStatus:
-    """How the engine is, in one word and, where it is not simply ready, a reason."""
-    reasons = [drain.reason, spool.reason]
+    """How the engine is, in one word and, where it is not simply ready, a reason. `limit`: what overload allows."""
+    too_many = "more calls come than can be dealt with in time; the rest get 503" if limit else ""
+    reasons = [drain.reason, spool.reason, too_many]
     if reception.draining:
         state = "draining"
     elif not (reception.connected and knows_numbers):

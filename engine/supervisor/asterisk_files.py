@@ -157,7 +157,7 @@ def _ask(settings: AsteriskSettings) -> str:
     """The dialplan's question at the door."""
     if not settings.call_door:
         return "NoOp()"
-    return f"AGI(agi://{settings.call_door}/{door_key(settings.ari_password)})"
+    return f"AGI(agi://{settings.call_door}/{door_key(settings.ari_password)},${{INSTANT}})"
 
 
 def _open_files() -> int:

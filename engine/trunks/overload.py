@@ -13,6 +13,7 @@ import structlog
 
 from engine.foundation.errors import DariError
 from engine.trunks.model import Trunk
+from engine.trunks.rate_control import LOOK_EVERY, RateControl
 
 log = structlog.get_logger(__name__)
 
@@ -21,6 +22,8 @@ CALLS_A_SECOND = "DARI_CALLS_A_SECOND"
 NO_LIMIT = "0"
 AGAIN_EVERY = 5.0
 """Seconds after which everything is set again: an Asterisk that was restarted has forgotten it."""
+_SET_WITHIN = 1.0
+"""Seconds; later another limit may be right."""
 
 SetGlobal = Callable[[str, str], Awaitable[None]]
 
@@ -30,11 +33,11 @@ def trunk_limit(name: str) -> str:
     return f"{CALLS_AT_ONCE}_{name}"
 
 
-def limits(trunks: Iterable[Trunk], calls_at_once: int | None, calls_a_second: int | None) -> dict[str, str]:
-    """Every limit by the name of its variable. Pure."""
+def limits(trunks: Iterable[Trunk], calls_at_once: int, calls_a_second: int | None) -> dict[str, str]:
+    """Every limit by the name of its variable; `calls_a_second` None: somebody else sets it. Pure."""
     return {
-        CALLS_AT_ONCE: str(calls_at_once or NO_LIMIT),
-        CALLS_A_SECOND: str(calls_a_second or NO_LIMIT),
+        CALLS_AT_ONCE: str(calls_at_once),
+        **({} if calls_a_second is None else {CALLS_A_SECOND: str(calls_a_second)}),
         **{trunk_limit(trunk.name): str(trunk.max_calls or NO_LIMIT) for trunk in trunks},
     }
 
@@ -46,10 +49,10 @@ class Overload:
         self,
         set_global: SetGlobal,
         trunks: Callable[[], Iterable[Trunk]],
-        calls_at_once: int | None,
+        calls_at_once: int,
         calls_a_second: int | None,
     ) -> None:
-        """None: no limit for the whole system."""
+        """0: no limit for the whole system. `calls_a_second` None: it is found out (`keep_finding`)."""
         self._set_global = set_global
         self._trunks = trunks
         self._calls_at_once = calls_at_once
@@ -78,3 +81,31 @@ class Overload:
         while True:
             await self.set_now()
             await asyncio.sleep(every)
+
+
+async def keep_finding(
+    control: RateControl, engines: int, set_global: SetGlobal, now: Callable[[], float], every: float = LOOK_EVERY
+) -> None:
+    """Sets how many calls a second are let in, as one of so many engines finds it out, until cancelled.
+
+    Each of them gets an equal share of the calls. First what an engine before set is gone.
+    """
+    told, told_at = -1, now()
+    while True:
+        limit = (control.look(now()) or 0) * engines
+        if limit != told or now() - told_at > AGAIN_EVERY:
+            _tell_operators(limit, told)
+            told, told_at = limit, now()
+            try:
+                async with asyncio.timeout(_SET_WITHIN):
+                    await set_global(CALLS_A_SECOND, str(limit))
+            except (DariError, TimeoutError):
+                told = -1  # unknown: told again at the next look
+        await asyncio.sleep(every)
+
+
+def _tell_operators(limit: int, before: int) -> None:
+    if limit and before <= 0:
+        log.warning("more calls come than can be dealt with in time; the rest get 503", calls_a_second=limit)
+    elif before > 0 and not limit:
+        log.info("all calls are let in again")

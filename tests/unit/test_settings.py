@@ -44,6 +44,12 @@ def test_the_talk_limit_is_seconds_or_iso_8601(monkeypatch: pytest.MonkeyPatch, 
     assert read_settings().talk_limit == timedelta(seconds=limit)
 
 
+@pytest.mark.parametrize(("value", "fixed"), [("auto", None), ("", None), ("0", 0), ("50", 50)])
+def test_calls_a_second_are_fixed_or_found_out(monkeypatch: pytest.MonkeyPatch, value: str, fixed: int | None) -> None:
+    monkeypatch.setenv("DARI_CALLS_A_SECOND", value)
+    assert read_settings().fixed_calls_a_second == fixed
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -60,6 +66,9 @@ def test_the_talk_limit_is_seconds_or_iso_8601(monkeypatch: pytest.MonkeyPatch, 
         ("DARI_SIP_EXTERNAL_ADDRESS", "example.org"),
         ("DARI_SIP_LOCAL_NETWORKS", "10.0.0.0/33"),
         ("DARI_LOG_LEVEL", "loud"),
+        ("DARI_CALLS_A_SECOND", "many"),
+        ("DARI_CALLS_A_SECOND", "-1"),
+        ("DARI_CALLS_A_SECOND", "2.5"),
     ],
 )
 def test_what_cannot_be_is_refused_naming_setting_and_value(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from engine.asterisk.call_door import door_key
+from engine.asterisk.call_door import Asked, call_door, door_key
 from engine.asterisk.commands import Ari
 from engine.cdr.model import Result, Side, StepKind
 from engine.foundation.phone_number import PhoneNumber
@@ -228,6 +229,22 @@ async def test_the_next_trunk_is_tried_when_the_first_fails_or_says_nothing(
     assert [leg.trunk for leg in record.legs] == ["carrier", "second", "carrier"]
     assert record.result is Result.ANSWERED
     assert len(other.shop(SHOP, Silent()).calls) <= 1
+
+
+async def test_a_question_tells_when_the_call_came(carrier: Carrier, call_asterisk: RunningAsterisk) -> None:
+    host, _, port = call_asterisk.settings.call_door.rpartition(":")
+    came = list[float | None]()
+
+    async def note(asked: Asked) -> None:
+        came.append(asked.question.came)
+
+    async with call_door(host, int(port), door_key(call_asterisk.ari_password), note):
+        before = time.time()
+        caller = await carrier.call(NUMBER, tone=None)
+        await eventually(lambda: bool(came))
+        assert came[0] is not None
+        assert before - 0.001 <= came[0] <= time.time()
+        await caller.cancel()
 
 
 async def test_the_door_answers_nobody_without_the_key(rig: Rig, call_asterisk: RunningAsterisk) -> None:

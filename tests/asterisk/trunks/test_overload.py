@@ -11,12 +11,14 @@ from collections.abc import AsyncIterator
 import pytest
 
 from engine.asterisk.commands import Ari
+from engine.foundation.tasks import Tasks
 from engine.sandbox.caller import CallerLeg
 from engine.sandbox.carrier import Carrier
 from engine.sandbox.ear import tones
 from engine.sandbox.phone import Answers
 from engine.trunks.model import Trunk
-from engine.trunks.overload import Overload
+from engine.trunks.overload import Overload, keep_finding
+from engine.trunks.rate_control import LOOK_EVERY, RateControl
 from tests.asterisk.trunks.desk import FIRST_TRUNK, NUMBER, SECOND_TRUNK, SHOP, Desk
 from tests.eventually import eventually
 from tests.real_asterisk import CallLine, RunningAsterisk
@@ -27,7 +29,7 @@ SWITCHING_EQUIPMENT_CONGESTION = 42
 @pytest.fixture(autouse=True)
 async def no_limit_afterwards(ari: Ari) -> AsyncIterator[None]:
     yield
-    await Overload(ari.set_global, lambda: [FIRST_TRUNK, SECOND_TRUNK], None, None).set_now()
+    await Overload(ari.set_global, lambda: [FIRST_TRUNK, SECOND_TRUNK], 0, 0).set_now()
 
 
 def limited(trunk: Trunk, most: int) -> Trunk:
@@ -64,7 +66,7 @@ async def test_as_long_as_no_engine_sets_a_limit_there_is_none(desk: Desk, first
 async def test_of_twelve_calls_five_have_room_and_go_on_unharmed(
     desk: Desk, ari: Ari, asterisk: RunningAsterisk, first: Carrier
 ) -> None:
-    await Overload(ari.set_global, lambda: [FIRST_TRUNK], 5, None).set_now()
+    await Overload(ari.set_global, lambda: [FIRST_TRUNK], 5, 0).set_now()
     before = len(written_as_refused(asterisk))
     answered, refused = await called(first, 12)
     assert (len(answered), len(refused)) == (5, 7)
@@ -84,7 +86,7 @@ async def test_of_twelve_calls_five_have_room_and_go_on_unharmed(
 async def test_a_full_trunk_refuses_while_another_has_room(
     desk: Desk, ari: Ari, first: Carrier, second: Carrier
 ) -> None:
-    await Overload(ari.set_global, lambda: [FIRST_TRUNK, limited(SECOND_TRUNK, 2)], None, None).set_now()
+    await Overload(ari.set_global, lambda: [FIRST_TRUNK, limited(SECOND_TRUNK, 2)], 0, 0).set_now()
     answered, refused = await called(second, 4)
     assert (len(answered), len(refused)) == (2, 2)
     assert all(map(refused_at_once, refused))
@@ -92,7 +94,7 @@ async def test_a_full_trunk_refuses_while_another_has_room(
 
 
 async def test_calls_that_we_place_count_on_their_trunk(desk: Desk, ari: Ari, first: Carrier) -> None:
-    await Overload(ari.set_global, lambda: [limited(FIRST_TRUNK, 2)], None, None).set_now()
+    await Overload(ari.set_global, lambda: [limited(FIRST_TRUNK, 2)], 0, 0).set_now()
     first.shop(SHOP, Answers())
     await desk.place("out", FIRST_TRUNK)
     await eventually(lambda: "out" in desk.answered)
@@ -101,7 +103,7 @@ async def test_calls_that_we_place_count_on_their_trunk(desk: Desk, ari: Ari, fi
 
 async def test_a_limit_that_is_raised_or_removed_counts_at_once(desk: Desk, ari: Ari, first: Carrier) -> None:
     trunks = [limited(FIRST_TRUNK, 1)]
-    overload = Overload(ari.set_global, lambda: trunks, None, None)
+    overload = Overload(ari.set_global, lambda: trunks, 0, 0)
     await overload.set_now()
     assert [len(part) for part in await called(first, 2)] == [1, 1]
     trunks[:] = [limited(FIRST_TRUNK, 3)]
@@ -113,7 +115,7 @@ async def test_a_limit_that_is_raised_or_removed_counts_at_once(desk: Desk, ari:
 
 
 async def test_more_calls_in_a_second_than_the_limit_are_refused(desk: Desk, ari: Ari, first: Carrier) -> None:
-    await Overload(ari.set_global, lambda: [FIRST_TRUNK], None, 2).set_now()
+    await Overload(ari.set_global, lambda: [FIRST_TRUNK], 0, 2).set_now()
     began = int(time.time())
     answered, refused = await called(first, 60)
     seconds = int(time.time()) - began + 1
@@ -125,7 +127,7 @@ async def test_more_calls_in_a_second_than_the_limit_are_refused(desk: Desk, ari
 async def test_the_calls_of_a_second_are_let_in_as_it_passes(desk: Desk, ari: Ari, first: Carrier) -> None:
     """Together at its beginning they would keep each other waiting."""
     limit, let_in = 40, list[tuple[float, int]]()
-    await Overload(ari.set_global, lambda: [FIRST_TRUNK], None, limit).set_now()
+    await Overload(ari.set_global, lambda: [FIRST_TRUNK], 0, limit).set_now()
     began = math.ceil(time.time()) + 1
     await asyncio.sleep(began - time.time())
     while time.time() < began + 1.0:
@@ -138,8 +140,30 @@ async def test_the_calls_of_a_second_are_let_in_as_it_passes(desk: Desk, ari: Ar
     assert so_far[-1] >= min(limit, len(let_in)) * 0.8, "none but those too many are refused"
 
 
+async def test_what_is_found_out_is_refused_until_it_is_over(desk: Desk, ari: Ari, first: Carrier) -> None:
+    control = RateControl()
+    for look in range(20):
+        for _ in range(4):
+            control.note(0.0 if look < 10 else 0.5)
+        control.look(time.monotonic() + (look - 20) * LOOK_EVERY)
+    assert control.limit is not None
+    tasks = Tasks("test")
+    tasks.start("finding", keep_finding(control, 1, ari.set_global, time.monotonic))
+    try:
+        await eventually(lambda: control.limit is not None)
+        answered, refused = await called(first, 60)
+        assert answered
+        assert refused
+        assert all(map(refused_at_once, refused))
+        await eventually(lambda: control.limit is None)
+        await asyncio.sleep(2 * LOOK_EVERY)
+        assert [len(part) for part in await called(first, 12)] == [12, 0]
+    finally:
+        await tasks.close()
+
+
 async def test_calls_of_the_same_instant_have_every_place_that_there_is(desk: Desk, ari: Ari, first: Carrier) -> None:
-    await Overload(ari.set_global, lambda: [FIRST_TRUNK], 5, None).set_now()
+    await Overload(ari.set_global, lambda: [FIRST_TRUNK], 5, 0).set_now()
     legs = await asyncio.gather(*(first.call(NUMBER) for _ in range(12)))
     await eventually(lambda: all(leg.answered_at is not None or leg.is_over for leg in legs))
     assert sum(not leg.is_over for leg in legs) >= 5
@@ -147,7 +171,7 @@ async def test_calls_of_the_same_instant_have_every_place_that_there_is(desk: De
 
 
 async def test_an_asterisk_without_an_engine_keeps_its_limit(ari: Ari, first: Carrier) -> None:
-    await Overload(ari.set_global, lambda: [limited(FIRST_TRUNK, 1)], None, None).set_now()
+    await Overload(ari.set_global, lambda: [limited(FIRST_TRUNK, 1)], 0, 0).set_now()
     told = await first.call(NUMBER)
     assert await told.provisional() == 183
     refused = await first.call(NUMBER)

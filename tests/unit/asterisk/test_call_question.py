@@ -23,6 +23,14 @@ def test_a_question_is_read_whole() -> None:
 
 
 @pytest.mark.parametrize(
+    ("told", "came"),
+    [("1793577600123", 1793577600.123), ("", None), ("179357760012", None), ("-793577600123", None), ("now", None)],
+)
+def test_when_the_call_came(told: str, came: float | None) -> None:
+    assert read_question({**FACTS, "agi_arg_1": told}).came == came
+
+
+@pytest.mark.parametrize(
     ("presentation", "withheld"),
     [
         ("0", False),

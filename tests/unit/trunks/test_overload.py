@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import structlog
 
 from engine.foundation.errors import TryLater
 from engine.foundation.tasks import Tasks
 from engine.trunks.model import Trunk
-from engine.trunks.overload import Overload, limits
+from engine.trunks.overload import Overload, keep_finding, limits
+from engine.trunks.rate_control import LOOK_EVERY, RateControl
+from tests.eventually import eventually
 
 NARROW = Trunk(name="narrow", match=("192.0.2.1",), contact="sip:192.0.2.1", max_calls=30)
 WIDE = Trunk(name="wide", match=("192.0.2.2",), contact="sip:192.0.2.2")
@@ -29,7 +32,7 @@ class Asterisk:
 
 
 def test_every_limit_has_its_variable_and_no_limit_is_0() -> None:
-    assert limits([NARROW, WIDE], 500, None) == {
+    assert limits([NARROW, WIDE], 500, 0) == {
         "DARI_CALLS": "500",
         "DARI_CALLS_A_SECOND": "0",
         "DARI_CALLS_narrow": "30",
@@ -37,9 +40,13 @@ def test_every_limit_has_its_variable_and_no_limit_is_0() -> None:
     }
 
 
+def test_a_limit_that_is_found_out_is_left_alone() -> None:
+    assert limits([], 0, None) == {"DARI_CALLS": "0"}
+
+
 async def test_the_limit_of_a_removed_trunk_goes() -> None:
     asterisk, trunks = Asterisk(), [NARROW]
-    overload = Overload(asterisk.set_global, lambda: trunks, None, 40)
+    overload = Overload(asterisk.set_global, lambda: trunks, 0, 40)
     await overload.set_now()
     trunks.clear()
     await overload.set_now()
@@ -48,7 +55,7 @@ async def test_the_limit_of_a_removed_trunk_goes() -> None:
 
 async def test_an_asterisk_that_was_away_or_began_anew_has_them_soon() -> None:
     asterisk = Asterisk()
-    overload = Overload(asterisk.set_global, lambda: [NARROW], 5, None)
+    overload = Overload(asterisk.set_global, lambda: [NARROW], 5, 0)
     asterisk.away = True
     with structlog.testing.capture_logs() as logged:
         await overload.set_now()
@@ -65,3 +72,71 @@ async def test_an_asterisk_that_was_away_or_began_anew_has_them_soon() -> None:
                 asterisk.variables.clear()
     finally:
         await tasks.close()
+
+
+class Clock:
+    """Moves on with each look."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self) -> float:
+        self.seconds += LOOK_EVERY / 2  # asked twice a look
+        return self.seconds
+
+
+async def found_out(control: RateControl, asterisk: Asterisk, until: Callable[[], bool]) -> list[str]:
+    """The limits that Asterisk was told, one after the other."""
+    told = list[str]()
+
+    async def set_global(name: str, value: str) -> None:
+        await asterisk.set_global(name, value)
+        told.append(asterisk.variables["DARI_CALLS_A_SECOND"])
+
+    tasks = Tasks("test")
+    tasks.start("finding", keep_finding(control, 2, set_global, Clock(), every=0.0))
+    try:
+        await eventually(until)
+    finally:
+        await tasks.close()
+    return told
+
+
+def overloaded() -> RateControl:
+    """Forty calls a second, that wait half a second."""
+    control = RateControl()
+    for look in range(100):
+        for _ in range(4):
+            control.note(0.0 if look < 20 else 0.5)
+        control.look(look * LOOK_EVERY)
+    return control
+
+
+async def test_what_an_engine_before_found_out_is_gone_at_first() -> None:
+    asterisk = Asterisk()
+    asterisk.variables["DARI_CALLS_A_SECOND"] = "7"
+    await found_out(RateControl(), asterisk, lambda: asterisk.variables["DARI_CALLS_A_SECOND"] == "0")
+
+
+async def test_what_is_found_out_is_set_for_all_engines_and_goes_when_it_is_over() -> None:
+    control, asterisk = overloaded(), Asterisk()
+    limit = control.limit
+    assert limit is not None
+    with structlog.testing.capture_logs() as logged:
+        told = await found_out(control, asterisk, lambda: asterisk.variables.get("DARI_CALLS_A_SECOND") == "0")
+    assert int(told[0]) == 2 * limit
+    assert [entry["log_level"] for entry in logged] == ["warning", "info"]
+
+
+async def test_a_limit_that_asterisk_did_not_take_is_told_again() -> None:
+    control, asterisk = overloaded(), Asterisk()
+    asterisk.away = True
+    came_back = 0
+
+    def is_told() -> bool:
+        nonlocal came_back
+        came_back += 1
+        asterisk.away = came_back < 3
+        return "DARI_CALLS_A_SECOND" in asterisk.variables
+
+    await found_out(control, asterisk, is_told)
