@@ -12,10 +12,10 @@ import structlog
 
 from engine.foundation.errors import Invalid
 from engine.foundation.log import set_up_log
-from engine.foundation.priority import let_calls_pass
+from engine.foundation.priority import NICE, NICEST, let_calls_pass
 from engine.settings import Settings
 
-_AFTER_CALLS = ("jobs", "web", "gateway")
+_AFTER_CALLS = {"web": NICE, "jobs": NICEST, "gateway": NICEST}
 
 ROLES = ("calls", "jobs", "web", "watchdog", "gateway")
 """Each is a file beside this one, with a function `run`."""
@@ -34,7 +34,7 @@ async def run_role(settings: Settings, role: str, engine: int = 1) -> None:
     if engine > 1:
         run = partial(run, number=engine)
     if role in _AFTER_CALLS:
-        let_calls_pass()
+        let_calls_pass(nice=_AFTER_CALLS[role])
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
     assert task is not None  # noqa: S101 - a coroutine always runs in one

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.foundation.priority import NICE
+from engine.foundation.priority import NICE, NICEST
 
 _SESSIONS = Path("/proc/self/autogroup")
 
@@ -27,13 +27,14 @@ subprocess.run([sys.executable, "-c", {told!r}], check=True)
 
 
 @pytest.mark.skipif(not _SESSIONS.exists(), reason="this system does not share the processor between sessions")
-def test_its_session_as_a_whole_waits_too() -> None:
+@pytest.mark.parametrize("nice", [NICE, NICEST])
+def test_its_session_as_a_whole_waits_too(nice: int) -> None:
     script = f"""
 from engine.foundation.priority import let_calls_pass
-let_calls_pass()
+let_calls_pass(nice={nice})
 print(open({str(_SESSIONS)!r}).read())
 """
     said = subprocess.run(
         [sys.executable, "-c", script], check=True, capture_output=True, text=True, start_new_session=True
     ).stdout
-    assert said.split()[-2:] == ["nice", str(NICE)]
+    assert said.split()[-2:] == ["nice", str(nice)]
