@@ -24,6 +24,8 @@ AGAIN_EVERY = 5.0
 """Seconds after which everything is set again: an Asterisk that was restarted has forgotten it."""
 _SET_WITHIN = 1.0
 """Seconds; later another limit may be right."""
+_LESS_OFTEN = 10
+"""While Asterisk does not take it."""
 
 SetGlobal = Callable[[str, str], Awaitable[None]]
 
@@ -90,22 +92,25 @@ async def keep_finding(
 
     Each of them gets an equal share of the calls. First what an engine before set is gone.
     """
-    told, told_at = -1, now()
+    told: int | None = None  # unknown
+    told_at, refuses = now(), False
     while True:
         limit = (control.look(now()) or 0) * engines
+        if bool(limit) != refuses:
+            refuses = bool(limit)
+            _tell_operators(limit)
         if limit != told or now() - told_at > AGAIN_EVERY:
-            _tell_operators(limit, told)
             told, told_at = limit, now()
             try:
                 async with asyncio.timeout(_SET_WITHIN):
                     await set_global(CALLS_A_SECOND, str(limit))
             except (DariError, TimeoutError):
-                told = -1  # unknown: told again at the next look
-        await asyncio.sleep(every)
+                told = None
+        await asyncio.sleep(every if told is not None else _LESS_OFTEN * every)
 
 
-def _tell_operators(limit: int, before: int) -> None:
-    if limit and before <= 0:
+def _tell_operators(limit: int) -> None:
+    if limit:
         log.warning("more calls come than can be dealt with in time; the rest get 503", calls_a_second=limit)
-    elif before > 0 and not limit:
+    else:
         log.info("all calls are let in again")

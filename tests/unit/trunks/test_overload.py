@@ -139,4 +139,6 @@ async def test_a_limit_that_asterisk_did_not_take_is_told_again() -> None:
         asterisk.away = came_back < 3
         return "DARI_CALLS_A_SECOND" in asterisk.variables
 
-    await found_out(control, asterisk, is_told)
+    with structlog.testing.capture_logs() as logged:
+        await found_out(control, asterisk, is_told)
+    assert [entry["log_level"] for entry in logged].count("warning") == 1
