@@ -20,18 +20,15 @@ sys.stdin.read()
 def test_a_child_counts_for_its_parent_until_it_has_a_name_and_after_it_has_ended() -> None:
     me = os.getpid()
     before = used({"me": me}).processes["me"]
-    child = subprocess.Popen([sys.executable, "-c", _BUSY], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert child.stdin is not None
-    assert child.stdout is not None
-    with child.stdin, child.stdout:
+    with subprocess.Popen([sys.executable, "-c", _BUSY], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
         child.stdout.readline()
         named = used({"me": me, "child": child.pid})
         assert named.processes["child"] >= 0.2
-        assert used({"me": me}).processes["me"] - before >= 0.2
-        assert named.processes["me"] - before < named.processes["child"]
+        # Other children of this process work meanwhile, too: only the difference of two looks tells of this one.
+        assert used({"me": me}).processes["me"] - named.processes["me"] >= 0.2
         assert named.resident["child"] > 1
         assert named.machine > 0
-    child.wait()
     gone = used({"me": me, "child": child.pid})
     assert "child" not in gone.processes
     assert gone.processes["me"] - before >= 0.2
