@@ -13,8 +13,9 @@ LOOK_EVERY = 0.1
 """Seconds."""
 LEAST = 5
 """Calls a second that are let in whatever happens: where those are late, it is for another reason."""
-_LATE, _PROMPT = 0.25, 0.08
-"""Seconds that half of the calls wait. A caller's INVITE comes again after 0.5."""
+_LATE, _VERY_LATE, _PROMPT = 0.25, 0.5, 0.08
+"""Seconds that half of the calls wait. A caller's INVITE comes again after 0.5; below it, what is less and less late
+passes by itself."""
 _LATE_LOOKS = 2
 """So often in a row: a moment's hold-up is no overload."""
 _LOWERED_TO, _LESS_A_SECOND, _LOWERED_AT_MOST_TO = 0.75, 0.5, 0.2
@@ -44,6 +45,7 @@ class RateControl:
         self._rates: deque[tuple[float, float]] = deque()
         self._quickest: deque[tuple[float, float]] = deque()
         self._late_looks = 0
+        self._late_before = 0.0
         self._lowered = self._needed = float("-inf")
 
     @property
@@ -63,7 +65,9 @@ class RateControl:
             if not rate and now - self._needed > _NOT_NEEDED_FOR:
                 self._limit = None
             return self.limit
-        self._late_looks = self._late_looks + 1 if late > _LATE else 0
+        passes_by_itself = late < min(self._late_before, _VERY_LATE)
+        self._late_looks = self._late_looks + 1 if late > _LATE and not passes_by_itself else 0
+        self._late_before = late
         if self._late_looks >= _LATE_LOOKS and now - self._lowered >= _TAKES_EFFECT:
             self._lower(rate, late, now)
         elif self._limit is not None and late < _PROMPT:

@@ -136,16 +136,17 @@ def test_many_calls_of_an_instant_are_no_overload() -> None:
     assert not machine.refused
 
 
-def test_a_moment_in_which_nothing_moves_is_no_overload() -> None:
+@pytest.mark.parametrize(("rate", "seconds"), [(0.2 * _CAPACITY, 0.5), (0.9 * _CAPACITY, 0.4)])
+def test_a_moment_in_which_nothing_moves_is_no_overload(rate: float, seconds: float) -> None:
     machine = Machine()
 
-    def rate(instant: float) -> float:
-        if 5.0 <= instant < 5.04:
-            machine.free = 5.5
-        return 30.0
+    def coming(instant: float) -> float:
+        if 5.0 <= instant < 5.0 + 1 / rate:
+            machine.free = 5.0 + seconds
+        return rate
 
-    machine.take(rate, 20.0)
-    assert machine.waited[5] > 0.4
+    machine.take(coming, 20.0)
+    assert machine.waited[5] > seconds - 0.1
     assert not machine.refused
 
 
