@@ -48,7 +48,7 @@ from engine.trunks.cache import TrunkCache
 from engine.trunks.health import TrunkHealth
 from engine.trunks.load import Load
 from engine.trunks.outgoing import Trunks
-from engine.trunks.overload import Overload, keep_finding
+from engine.trunks.overload import TOO_MANY, Overload, keep_finding
 from engine.trunks.provisioning import TrunkProvisioning
 from engine.trunks.rate_control import RateControl
 from engine.watchdog.heartbeat import Moving, beat, beat_when, writes_of
@@ -272,8 +272,7 @@ def engine_status(
     reception: Reception, spool: Spool, drain: Drain, trunks: Trunks, knows_numbers: bool, limit: int | None
 ) -> EngineStatus:
     """How the engine is, in one word and, where it is not simply ready, a reason. `limit`: what overload allows."""
-    too_many = "more calls come than can be dealt with in time; the rest get 503" if limit else ""
-    reasons = [drain.reason, spool.reason, too_many]
+    reasons = [drain.reason, spool.reason, TOO_MANY if limit else ""]
     if reception.draining:
         state = "draining"
     elif not (reception.connected and knows_numbers):

@@ -17,6 +17,8 @@ from engine.trunks.rate_control import LOOK_EVERY, RateControl
 
 log = structlog.get_logger(__name__)
 
+TOO_MANY = "more calls come than can be dealt with in time; the rest get 503"
+"""What operators are told while a limit that was found out holds."""
 CALLS_AT_ONCE = "DARI_CALLS"
 CALLS_A_SECOND = "DARI_CALLS_A_SECOND"
 NO_LIMIT = "0"
@@ -111,6 +113,6 @@ async def keep_finding(
 
 def _tell_operators(limit: int) -> None:
     if limit:
-        log.warning("more calls come than can be dealt with in time; the rest get 503", calls_a_second=limit)
+        log.warning(TOO_MANY, calls_a_second=limit)
     else:
         log.info("all calls are let in again")

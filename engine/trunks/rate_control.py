@@ -75,9 +75,9 @@ class RateControl:
         return self.limit
 
     def _lower(self, rate: float, late: float, now: float) -> None:
-        too_much = rate if self._limit is None else min(rate, self._limit)
         if self._limit is None and rate <= LEAST:
             return
+        too_much = rate if self._limit is None else min(rate, self._limit)
         self._safe = _SAFE * max(dealt_with for _, dealt_with in self._rates)
         share = max(_LOWERED_TO - _LESS_A_SECOND * late, _LOWERED_AT_MOST_TO)
         self._limit = max(LEAST, _LOWEST * self._safe, share * too_much)
