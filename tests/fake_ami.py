@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Self
 
-from tests.loopback import ANY_PORT
+from tests.loopback import HOST
 
 Action = dict[str, str]
 
@@ -25,9 +25,8 @@ class FakeAmi:
     actions: list[Action] = field(default_factory=list)
 
     async def __aenter__(self) -> Self:
-        host, _, port = ANY_PORT.partition(":")
         self._writers: list[asyncio.StreamWriter] = []
-        self._server = await asyncio.start_server(self._serve, host, int(port))
+        self._server = await asyncio.start_server(self._serve, HOST, 0)
         self.host, self.port = self._server.sockets[0].getsockname()
         return self
 

@@ -9,7 +9,7 @@ from typing import Any, Self
 from aiohttp import WSMsgType, web
 
 from tests.eventually import PATIENCE
-from tests.loopback import ANY_PORT
+from tests.loopback import HOST
 
 
 @dataclass(slots=True)
@@ -47,8 +47,7 @@ class FakeAri:
         self._released = asyncio.Event()
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
-        host, _, port = ANY_PORT.partition(":")
-        await web.TCPSite(self._runner, host, int(port)).start()
+        await web.TCPSite(self._runner, HOST, 0).start()
         return self
 
     async def __aexit__(self, *_: object) -> None:

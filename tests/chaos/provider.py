@@ -31,7 +31,7 @@ from engine.sandbox.gateway import GatewaySetup, gateway
 from engine.sandbox.gateway_faults import Faults
 from tests.chaos.proof import Proof
 from tests.chaos.workers import KEY
-from tests.loopback import ANY_PORT
+from tests.loopback import ANY_PORT, HOST
 from tests.shop import events_of
 
 
@@ -131,8 +131,7 @@ async def provider(
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
         try:
-            host, _, port = ANY_PORT.partition(":")
-            await web.TCPSite(runner, host, int(port)).start()
+            await web.TCPSite(runner, HOST, 0).start()
             bound_host, bound_port = runner.addresses[0][:2]
             front.url = f"http://{bound_host}:{bound_port}"
             yield front

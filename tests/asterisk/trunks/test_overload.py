@@ -18,9 +18,10 @@ from engine.sandbox.ear import tones
 from engine.sandbox.phone import Answers
 from engine.trunks.model import Trunk
 from engine.trunks.overload import Overload, keep_finding
-from engine.trunks.rate_control import LOOK_EVERY, RateControl
+from engine.trunks.rate_control import LOOK_EVERY
 from tests.asterisk.trunks.desk import FIRST_TRUNK, NUMBER, SECOND_TRUNK, SHOP, Desk
 from tests.eventually import eventually
+from tests.overloaded import overloaded
 from tests.real_asterisk import CallLine, RunningAsterisk
 
 SWITCHING_EQUIPMENT_CONGESTION = 42
@@ -141,16 +142,10 @@ async def test_the_calls_of_a_second_are_let_in_as_it_passes(desk: Desk, ari: Ar
 
 
 async def test_what_is_found_out_is_refused_until_it_is_over(desk: Desk, ari: Ari, first: Carrier) -> None:
-    control = RateControl()
-    for look in range(20):
-        for _ in range(4):
-            control.note(0.0 if look < 10 else 0.5)
-        control.look(time.monotonic() + (look - 20) * LOOK_EVERY)
-    assert control.limit is not None
+    control = overloaded(time.monotonic())
     tasks = Tasks("test")
     tasks.start("finding", keep_finding(control, 1, ari.set_global, time.monotonic))
     try:
-        await eventually(lambda: control.limit is not None)
         answered, refused = await called(first, 60)
         assert answered
         assert refused

@@ -14,7 +14,7 @@ from engine.asterisk import http
 from engine.asterisk.http import Answer, Broken, Command, Http, Unreachable
 from engine.foundation.tasks import Tasks
 from tests.eventually import eventually
-from tests.loopback import ANY_PORT
+from tests.loopback import HOST
 
 OK = b"HTTP/1.1 200 OK\r\nServer: Asterisk\r\nContent-Length: 2\r\n\r\nok"
 NO_CONTENT = b"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n"
@@ -75,10 +75,9 @@ async def server_that(*says: Says) -> AsyncIterator[tuple[Server, Http]]:
     def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         tasks.start("connection", serve(reader, writer))
 
-    host, _, port = ANY_PORT.partition(":")
-    listening = await asyncio.start_server(accept, host, int(port))
+    listening = await asyncio.start_server(accept, HOST, 0)
     port = listening.sockets[0].getsockname()[1]
-    server = Server(f"http://{host}:{port}/base")
+    server = Server(f"http://{HOST}:{port}/base")
     client = Http(server.url, "dari", "secret")
     try:
         yield server, client

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable
 
 import structlog
@@ -13,6 +14,7 @@ from engine.trunks.model import Trunk
 from engine.trunks.overload import Overload, keep_finding, limits
 from engine.trunks.rate_control import LOOK_EVERY, RateControl
 from tests.eventually import eventually
+from tests.overloaded import overloaded
 
 NARROW = Trunk(name="narrow", match=("192.0.2.1",), contact="sip:192.0.2.1", max_calls=30)
 WIDE = Trunk(name="wide", match=("192.0.2.2",), contact="sip:192.0.2.2")
@@ -74,17 +76,6 @@ async def test_an_asterisk_that_was_away_or_began_anew_has_them_soon() -> None:
         await tasks.close()
 
 
-class Clock:
-    """Moves on with each look."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def __call__(self) -> float:
-        self.seconds += LOOK_EVERY / 2  # asked twice a look
-        return self.seconds
-
-
 async def found_out(control: RateControl, asterisk: Asterisk, until: Callable[[], bool]) -> list[str]:
     """The limits that Asterisk was told, one after the other."""
     told = list[str]()
@@ -94,22 +85,13 @@ async def found_out(control: RateControl, asterisk: Asterisk, until: Callable[[]
         told.append(asterisk.variables["DARI_CALLS_A_SECOND"])
 
     tasks = Tasks("test")
-    tasks.start("finding", keep_finding(control, 2, set_global, Clock(), every=0.0))
+    instants = itertools.count(0.0, LOOK_EVERY / 2)  # asked for twice a look
+    tasks.start("finding", keep_finding(control, 2, set_global, lambda: next(instants), every=0.0))
     try:
         await eventually(until)
     finally:
         await tasks.close()
     return told
-
-
-def overloaded() -> RateControl:
-    """Forty calls a second, that wait half a second."""
-    control = RateControl()
-    for look in range(100):
-        for _ in range(4):
-            control.note(0.0 if look < 20 else 0.5)
-        control.look(look * LOOK_EVERY)
-    return control
 
 
 async def test_what_an_engine_before_found_out_is_gone_at_first() -> None:
@@ -119,7 +101,7 @@ async def test_what_an_engine_before_found_out_is_gone_at_first() -> None:
 
 
 async def test_what_is_found_out_is_set_for_all_engines_and_goes_when_it_is_over() -> None:
-    control, asterisk = overloaded(), Asterisk()
+    control, asterisk = overloaded(0.0), Asterisk()
     limit = control.limit
     assert limit is not None
     with structlog.testing.capture_logs() as logged:
@@ -129,7 +111,7 @@ async def test_what_is_found_out_is_set_for_all_engines_and_goes_when_it_is_over
 
 
 async def test_a_limit_that_asterisk_did_not_take_is_told_again() -> None:
-    control, asterisk = overloaded(), Asterisk()
+    control, asterisk = overloaded(0.0), Asterisk()
     asterisk.away = True
     came_back = 0
 
