@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -98,8 +98,9 @@ async def claimed_by_a_dying_worker(s: System, *messages: Message) -> None:
 
     class Dying:
         name = "sandbox"
+        at_once = 100
 
-        async def submit(self, message: Outgoing) -> Answer:
+        async def submit(self, messages: Sequence[Outgoing]) -> Sequence[Answer]:
             raise asyncio.CancelledError
 
         async def look_up(self, message_id: UUID) -> Finding:

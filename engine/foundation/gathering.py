@@ -14,6 +14,11 @@ _Item = TypeVar("_Item")
 _Outcome = TypeVar("_Outcome")
 
 
+def parts_of(items: Sequence[_Item], at_most: int) -> list[Sequence[_Item]]:
+    """`items` in their order, in parts of `at_most` of them."""
+    return [items[start : start + at_most] for start in range(0, len(items), at_most)]
+
+
 class Gathering(Generic[_Item, _Outcome]):
     """Does what comes within a moment together, one lot after another, and tells each the outcome of its own.
 

@@ -13,6 +13,8 @@ from uuid import UUID
 from pgqueuer.adapters.persistence.qb import QueryQueueBuilder
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from engine.foundation.gathering import parts_of
+
 MANY = 50
 """Things of which one job tells at most: many are done at the price of one, and none waits long for the others."""
 
@@ -61,8 +63,8 @@ async def enqueue_each(
     connection: AsyncConnection, name: str, ids: Sequence[UUID], *, after: timedelta = timedelta(0)
 ) -> None:
     """Has the job of that name done for each id, in the caller's transaction: one job for up to `MANY` of them."""
-    parts = [ids[start : start + MANY] for start in range(0, len(ids), MANY)]
-    await enqueue_all(connection, [Wanted(name=name, payload=_payload_of(part), after=after) for part in parts])
+    jobs = [Wanted(name=name, payload=_payload_of(part), after=after) for part in parts_of(ids, MANY)]
+    await enqueue_all(connection, jobs)
 
 
 def ids_of(payload: bytes) -> list[UUID]:

@@ -2,7 +2,7 @@
 
 queued → sending → accepted → delivered or failed. Without an answer a message is `unknown`, and the gateway is
 asked under the message's id before anything is sent again. A worker that stayed away too long finds its claim gone.
-Many are kept, claimed and moved with one statement; each comes to its own outcome all the same.
+Many are kept, claimed, handed over and moved together; each comes to its own outcome all the same.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import compress
 from uuid import UUID
 
 import structlog
@@ -22,7 +24,7 @@ from engine.events.outbox import Event
 from engine.foundation.clock import Clock
 from engine.foundation.database import transaction
 from engine.foundation.errors import TryLater
-from engine.foundation.gathering import Gathering
+from engine.foundation.gathering import Gathering, parts_of
 from engine.jobs.queue import Wanted, enqueue_all, enqueue_each
 from engine.messages import store
 from engine.messages.gateways.gateway import Gateway, NeverSeen, Receipt
@@ -48,8 +50,8 @@ MESSAGE_FAILED = "message_failed"
 
 _OPEN = (Status.QUEUED, Status.SENDING, Status.UNKNOWN, Status.ACCEPTED)
 _OVERDUE_AT_ONCE = 200
-AT_ONCE = 10
-"""Messages of one job that are at the gateway at the same time."""
+_ASKED_AT_ONCE = 10
+"""Messages of one job that the gateway is asked about at the same time."""
 _MOMENT = 0.05
 """Seconds in which answers of the gateway are gathered, to be written together."""
 _Answer = tuple[Claimed, Move]
@@ -94,6 +96,19 @@ async def take_receipts(
     return [receipt for receipt in receipts if receipt.message_id in unknown]
 
 
+@dataclass(frozen=True, slots=True)
+class _Lot:
+    """Messages of one job on their way. What becomes of each is written as soon as it is known."""
+
+    until: datetime
+    """When the worker's claim on them ends."""
+    answers: Gathering[_Answer, None]
+    written: list[asyncio.Future[None]] = field(default_factory=list)
+
+    def write(self, claimed: Claimed, move: Move) -> None:
+        self.written.append(asyncio.ensure_future(self.answers.add((claimed, move))))
+
+
 class Outbox:
     """The jobs that bring messages to one gateway and learn what became of them."""
 
@@ -114,28 +129,49 @@ class Outbox:
             claimed = await store.claim_all(connection, message_ids, until)
         if not claimed:
             return
-        free = asyncio.Semaphore(AT_ONCE)
         answers = Gathering("answers of a gateway", self._write, within=_MOMENT, at_most=len(claimed))
+        lot = _Lot(until, answers)
         try:
-            sent = (self._send(one, until, free, answers) for one in claimed)
-            outcomes = await asyncio.gather(*sent, return_exceptions=True)
+            new, in_doubt = [one for one in claimed if not one.in_doubt], [one for one in claimed if one.in_doubt]
+            sent = await asyncio.gather(self._send(new, lot), self._find_out(in_doubt, lot), return_exceptions=True)
+            outcomes = [*sent, *await asyncio.gather(*lot.written, return_exceptions=True)]
         finally:
             await answers.close()
         failures = [outcome for outcome in outcomes if outcome is not None]
         if failures:
             raise min(failures, key=lambda failure: isinstance(failure, TryLater))
 
-    async def _send(
-        self, claimed: Claimed, until: datetime, free: asyncio.Semaphore, answers: Gathering[_Answer, None]
-    ) -> None:
-        async with free:
-            move = await self._attempt(claimed, until)
-        if move is None:
-            log.warning(
-                "a worker was away until its claim ran out, and sends nothing", message=str(claimed.outgoing.id)
-            )
-            return
-        await answers.add((claimed, move))
+    async def _find_out(self, in_doubt: Sequence[Claimed], lot: _Lot) -> None:
+        """Asks what became of these messages, and sends those that the gateway never saw."""
+        free = asyncio.Semaphore(_ASKED_AT_ONCE)
+
+        async def never_seen(claimed: Claimed) -> bool:
+            async with free:
+                finding = await self._gateway.look_up(claimed.outgoing.id)
+            if isinstance(finding, NeverSeen):
+                return True
+            lot.write(claimed, after_submission(finding, claimed.attempt, self._age(claimed), self._pace))
+            return False
+
+        unseen = await asyncio.gather(*map(never_seen, in_doubt))
+        await self._send(list(compress(in_doubt, unseen)), lot)
+
+    async def _send(self, unsent: Sequence[Claimed], lot: _Lot) -> None:
+        """Hands messages that the gateway surely does not have over to it, but for those that may not go any more."""
+        going = list[Claimed]()
+        for claimed in unsent:
+            if kept_back := switched_off(claimed.off) or too_late(self._age(claimed), self._pace):
+                lot.write(claimed, kept_back)
+            else:
+                going.append(claimed)
+        for part in parts_of(going, self._gateway.at_once):
+            if self._clock.now() >= lot.until:  # whoever has them now sends them
+                left = [str(claimed.outgoing.id) for claimed in part]
+                log.warning("a worker was away until its claim ran out, and sends nothing", messages=left)
+                continue
+            answers = await self._gateway.submit([claimed.outgoing for claimed in part])
+            for claimed, answer in zip(part, answers, strict=True):
+                lot.write(claimed, after_submission(answer, claimed.attempt, self._age(claimed), self._pace))
 
     async def _write(self, answers: Sequence[_Answer]) -> Sequence[None]:
         """Moves the messages to what became of them, as far as they still are this worker's."""
@@ -150,20 +186,6 @@ class Outbox:
             else:
                 log.warning("a worker came too late with what a gateway answered", **told)
         return [None] * len(answers)
-
-    async def _attempt(self, claimed: Claimed, until: datetime) -> Move | None:
-        """Hands a claimed message over, unless the gateway has it or it may not go any more; what it becomes.
-
-        None: the claim has run out meanwhile, and whoever has the message now sends it.
-        """
-        finding = await self._gateway.look_up(claimed.outgoing.id) if claimed.in_doubt else NeverSeen()
-        kept_back = switched_off(claimed.off) or too_late(self._age(claimed), self._pace)
-        if isinstance(finding, NeverSeen) and kept_back:
-            return kept_back
-        if isinstance(finding, NeverSeen) and self._clock.now() >= until:
-            return None
-        answer = await self._gateway.submit(claimed.outgoing) if isinstance(finding, NeverSeen) else finding
-        return after_submission(answer, claimed.attempt, self._age(claimed), self._pace)
 
     def _age(self, claimed: Claimed) -> timedelta:
         return self._clock.now() - claimed.decided_at

@@ -1,11 +1,13 @@
 """A message gateway such as a provider runs, on one machine: it takes messages and sends nothing on.
 
 HTTP and JSON, `Authorization: Bearer KEY`:
-  POST /messages     {id, to, from, text, callback} → 202 {id, reference, status, reason, at}; the same id again
-                     is the same message, with another content 409; what no carrier takes 422 {code, message}
+  POST /messages     {messages: [{id, to, from, text, callback}, …]}, 100 at most → {answers: […]}, one for each:
+                     {id, reference, status, reason, at}, or {id, code} when it is not taken, such as what no carrier
+                     takes; the same id again is the same message, or with another content `id-used`. Any other
+                     status than 200 comes with {code, message}: nothing was taken
   GET  /messages/ID  what became of it; 404 for an id that was never accepted
   GET  /messages     everything accepted, for people
-`id` is the sender's UUID, `callback` the URL for the delivery receipt, signed as gateway_receipts.py says.
+`id` is the sender's UUID, `callback` the URL for delivery receipts, as gateway_receipts.py says.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,12 +32,12 @@ from engine.foundation.errors import Conflict, Invalid
 from engine.sandbox.gateway_faults import Fault, Faults
 from engine.sandbox.gateway_journal import Journal, Kept, journal
 from engine.sandbox.gateway_receipts import DELIVERY_SECONDS, Receipts, state_of
-from engine.sandbox.gateway_rules import Order, refusal
+from engine.sandbox.gateway_rules import Order, Submission, refusal
 
 log = structlog.get_logger(__name__)
 
 NOTE = "This is Dari's sandbox gateway: messages are kept on this machine and nothing is sent on."
-_LARGEST_REQUEST = 65_536
+_LARGEST_REQUEST = 262_144
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,31 +123,40 @@ class _Gateway:
 
     async def _submit(self, request: web.Request) -> web.StreamResponse:
         try:
-            order = msgspec.json.decode(await request.read(), type=Order)
+            orders = msgspec.json.decode(await request.read(), type=Submission).messages
         except msgspec.DecodeError as error:
             return _refused(400, "malformed", str(error))
-        if code := refusal(order):
-            return _refused(422, code, "no carrier takes this message")
         fault = self._setup.faults.next_post()
         if fault is Fault.BUSY:
             return _refused(503, "busy", "try again later")
         if fault is Fault.CUT_BEFORE:
             return _cut(request)
-        answer = await self._accept(order)
+        answer = await self._accept(orders)
         return await self._spoil(fault, request) if fault else answer
 
-    async def _accept(self, order: Order) -> web.Response:
-        new = Kept(at=self._setup.clock.now(), reference=f"sandbox-{secrets.token_hex(8)}", order=order)
+    async def _accept(self, orders: Sequence[Order]) -> web.Response:
+        codes = [refusal(order) for order in orders]
+        now = self._setup.clock.now()
+        new = [
+            Kept(at=now, reference=f"sandbox-{secrets.token_hex(8)}", order=order)
+            for order, code in zip(orders, codes, strict=True)
+            if not code
+        ]
         try:
             kept = await self._journal.accept(new)
         except OSError as error:
-            log.error("a message cannot be kept", reason=error.strerror)
-            return _refused(503, "storage", "the message cannot be kept; try again later")
-        if kept is new:
-            self._send_receipt(kept)
-        if _content(kept.order) != _content(order):
-            return _refused(409, "id-used", "this id was accepted with another content")
-        return _json(202, self._state(kept))
+            log.error("messages cannot be kept", reason=error.strerror)
+            return _refused(503, "storage", "the messages cannot be kept; try again later")
+        for one in new:
+            if kept[one.order.id] is one:
+                self._send_receipt(one)
+        answers = [self._answer(order, code, kept) for order, code in zip(orders, codes, strict=True)]
+        return _json(200, {"answers": answers})
+
+    def _answer(self, order: Order, code: str, kept: Mapping[UUID, Kept]) -> dict[str, object]:
+        if not code and _content(kept[order.id].order) != _content(order):
+            code = "id-used"
+        return {"id": order.id, "code": code} if code else self._state(kept[order.id])
 
     async def _look_up(self, request: web.Request) -> web.Response:
         try:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import datetime
 from io import FileIO
+from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 from uuid import UUID
@@ -70,12 +71,12 @@ class Journal:
         """Accepted messages whose delivery receipt nobody has taken yet."""
         return [kept for key, kept in self._accepted.items() if key not in self._handed_over]
 
-    async def accept(self, kept: Kept) -> Kept:
-        """What is kept under its id from now on: `kept`, or what was accepted under that id before.
+    async def accept(self, many: Sequence[Kept]) -> Mapping[UUID, Kept]:
+        """What is kept under each id from now on: the first of these, or what was accepted under that id before.
 
-        Raises OSError when it cannot be kept: then it is not accepted.
+        Raises OSError when they cannot be kept: then none of them is accepted.
         """
-        return self._accepted.get(kept.order.id) or await self._accepting.add(kept)
+        return await self._accepting.add(many)
 
     async def hand_over(self, message_id: UUID, at: datetime) -> None:
         """Remembers that the receipt was taken. Raises OSError when it cannot: it will be sent again."""
@@ -86,14 +87,15 @@ class Journal:
         await self._accepting.close()
         await self._handing_over.close()
 
-    async def _accept(self, many: Sequence[Kept]) -> Sequence[Kept]:
+    async def _accept(self, lots: Sequence[Sequence[Kept]]) -> Sequence[Mapping[UUID, Kept]]:
         new: dict[UUID, Kept] = {}
-        for kept in many:
+        for kept in chain.from_iterable(lots):
             if kept.order.id not in self._accepted:
                 new.setdefault(kept.order.id, kept)
-        await self._append(self._messages, list(new.values()))
-        self._accepted |= new
-        return [self._accepted[kept.order.id] for kept in many]
+        if new:
+            await self._append(self._messages, list(new.values()))
+            self._accepted |= new
+        return [{kept.order.id: self._accepted[kept.order.id] for kept in lot} for lot in lots]
 
     async def _hand_over(self, lines: Sequence[_HandedOver]) -> Sequence[None]:
         await self._append(self._receipts, lines)

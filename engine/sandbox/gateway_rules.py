@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Annotated
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -20,7 +21,7 @@ _SENDERS = (
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True, rename={"recipient": "to", "sender": "from"}):
-    """The body of POST /messages."""
+    """A message to be sent."""
 
     id: UUID
     recipient: PhoneNumber
@@ -28,6 +29,12 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, rename={"recipient": "to"
     text: str
     callback: str = ""
     """URL for the delivery receipt; empty: none wanted."""
+
+
+class Submission(msgspec.Struct, frozen=True, kw_only=True):
+    """The body of POST /messages."""
+
+    messages: Annotated[list[Order], msgspec.Meta(max_length=100)]
 
 
 def refusal(order: Order) -> str:

@@ -163,7 +163,8 @@ class _Front:
         body = await request.read()
         day = self._told.day()
         self._told.happened.update([day] if day else [])
-        self._told.note(str(json.loads(body)["id"]), _Sent(refused=day is Day.BUSY))
+        for one in json.loads(body)["messages"]:
+            self._told.note(str(one["id"]), _Sent(refused=day is Day.BUSY))
         if self._told.go_on is not None:
             self._told.holding.set()
             await self._told.go_on.wait()

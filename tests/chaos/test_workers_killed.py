@@ -22,6 +22,7 @@ from tests.chaos.proof import FaultMissed, Proof, landed
 from tests.chaos.provider import Provider, bad_days, each_message_once, provider
 from tests.chaos.size import JOB_SEEDS, SEED, seeds
 from tests.chaos.workers import (
+    AT_ONCE,
     DEADLY,
     QUICK,
     Life,
@@ -60,9 +61,9 @@ QUEUED = _Kind(
     {
         Point.BEFORE_COMMIT: 2,
         Point.AFTER_COMMIT: 2,
-        Point.BEFORE_SEND: _MANY,
-        Point.WHILE_SENDING: _MANY,
-        Point.AFTER_ACCEPT: _MANY,
+        Point.BEFORE_SEND: _MANY // AT_ONCE,
+        Point.WHILE_SENDING: _MANY // AT_ONCE,
+        Point.AFTER_ACCEPT: _MANY // AT_ONCE,
     },
 )
 """Messages to be sent at once: the claim, the outcomes; each message."""

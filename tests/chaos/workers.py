@@ -52,6 +52,9 @@ QUICK = Pace(
 LEASE = timedelta(seconds=2)
 """Of a job, likewise."""
 
+AT_ONCE = 3
+"""Messages that the gateway takes together: a job of many needs several submissions, each of several."""
+
 _ANY_NUMBER_OF_DEATHS = 1_000_000  # the rule that holds a job which kills its workers is tested elsewhere
 _GATEWAY_TIMEOUT = 0.7
 _OVERDUE_EVERY = 0.2
@@ -105,18 +108,18 @@ class _MortalGateway:
     """The real adapter, with the points around it."""
 
     def __init__(self, inner: SandboxGateway, fate: _Fate) -> None:
-        self.name = inner.name
+        self.name, self.at_once = inner.name, AT_ONCE
         self._inner = inner
         self._fate = fate
 
-    async def submit(self, message: Outgoing) -> Answer:
+    async def submit(self, messages: Sequence[Outgoing]) -> Sequence[Answer]:
         self._fate.pass_by(Point.BEFORE_SEND)
-        sending = asyncio.ensure_future(self._inner.submit(message))
+        sending = asyncio.ensure_future(self._inner.submit(messages))
         await asyncio.wait([sending], timeout=0.001)
         self._fate.pass_by(Point.WHILE_SENDING)
-        answer = await sending
+        answers = await sending
         self._fate.pass_by(Point.AFTER_ACCEPT)
-        return answer
+        return answers
 
     async def look_up(self, message_id: UUID) -> Finding:
         finding = await self._inner.look_up(message_id)

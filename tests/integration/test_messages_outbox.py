@@ -264,7 +264,7 @@ async def test_a_worker_killed_before_or_after_sending_leaves_a_message_that_is_
         before, after = await s.queued(), await s.queued(PhoneNumber("01055556666"))
         for kept in (before, after):
             await claimed_by_a_dying_worker(s, kept)
-        await s.gateway.submit(Outgoing(after.id, PhoneNumber("01055556666"), s.shop.sender or CALLER, after.text))
+        await s.gateway.submit([Outgoing(after.id, PhoneNumber("01055556666"), s.shop.sender or CALLER, after.text)])
         await s.outbox.look_after()
         assert await s.status(after) is Status.SENDING
         await s.send(after)
@@ -396,7 +396,8 @@ async def test_the_whole_way_by_the_workers_hand_through_a_bad_day_tells_no_numb
 
         with capture_logs() as own:
             async with _working(database_url, s):
-                await _ended(database, calls)
+                for call in calls:
+                    await _ended(database, [call])  # submissions of their own: each fault meets one
                 await eventually(settled)
                 await eventually(freed)
     results = sorted(one.status.value for one in await all_messages(database))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
@@ -44,8 +44,14 @@ class Sender:
     async def send(
         self, message_id: UUID, status: str = "delivered", key: str = KEY, at: datetime | None = None
     ) -> tuple[int, str]:
-        receipt = {"id": str(message_id), "reference": "sandbox-1", "status": status, "reason": ""}
-        body = json.dumps(receipt).encode()
+        return await self.send_all([message_id], status, key, at)
+
+    async def send_all(
+        self, message_ids: Sequence[UUID], status: str = "delivered", key: str = KEY, at: datetime | None = None
+    ) -> tuple[int, str]:
+        """One POST with a receipt for each."""
+        receipt = {"reference": "sandbox-1", "status": status, "reason": ""}
+        body = json.dumps({"receipts": [{"id": str(one), **receipt} for one in message_ids]}).encode()
         return await self.post(body, signed_headers(key, "r-1", int((at or datetime.now(UTC)).timestamp()), body))
 
     async def post(self, body: bytes, headers: dict[str, str]) -> tuple[int, str]:
@@ -152,6 +158,13 @@ async def accepted_messages(database: AsyncEngine, count: int) -> list[Message]:
     return [kept, *more]
 
 
+async def _never_delivered(database: AsyncEngine, bad: Message) -> None:
+    """The table does not take this message as delivered."""
+    async with transaction(database) as connection:
+        rule = f"CHECK (id <> '{bad.id}' OR status <> 'delivered')"
+        await connection.execute(text(f"ALTER TABLE messages ADD CONSTRAINT not_so {rule}"))
+
+
 async def test_receipts_that_come_together_are_each_answered_for_themselves(database: AsyncEngine) -> None:
     kept = await accepted_messages(database, 8)
     async with receiving(database) as sender:
@@ -168,6 +181,22 @@ async def test_receipts_that_come_together_are_each_answered_for_themselves(data
         assert await connection.scalar(text("SELECT count(*) FROM events WHERE kind = 'message.delivered'")) == 8
 
 
+async def test_of_receipts_in_one_post_each_is_written_whatever_is_wrong_with_another(database: AsyncEngine) -> None:
+    bad, *others = kept = await accepted_messages(database, 6)
+    await _never_delivered(database, bad)
+    async with receiving(database) as sender:
+        status, told = await sender.send_all([others[0].id, (nobodys := uuid4()), others[1].id])
+        assert (status, f"message {nobodys}: there is none" in told) == (404, True)
+        assert await sender.send_all([others[0].id] * 2) == (204, "")
+        assert await sender.send_all([]) == (204, "")
+        assert (await sender.send_all([one.id for one in kept]))[0] == 500
+    assert (await message(database, bad.id)).status is Status.ACCEPTED
+    for one in others:
+        assert (await message(database, one.id)).status is Status.DELIVERED
+    async with transaction(database) as connection:
+        assert await connection.scalar(text("SELECT count(*) FROM events WHERE kind = 'message.delivered'")) == 5
+
+
 async def test_a_receipt_is_answered_when_it_is_written_and_not_before(database: AsyncEngine) -> None:
     one, other = await accepted_messages(database, 2)
     async with receiving(database) as sender:
@@ -181,9 +210,7 @@ async def test_a_receipt_is_answered_when_it_is_written_and_not_before(database:
 
 async def test_a_receipt_that_cannot_be_written_spoils_no_other(database: AsyncEngine) -> None:
     bad, *others = await accepted_messages(database, 6)
-    async with transaction(database) as connection:
-        rule = f"CHECK (id <> '{bad.id}' OR status <> 'delivered')"
-        await connection.execute(text(f"ALTER TABLE messages ADD CONSTRAINT not_so {rule}"))
+    await _never_delivered(database, bad)
     async with receiving(database) as sender:
         answers = await asyncio.gather(*(sender.send(one.id) for one in (bad, *others)))
     assert [status for status, _ in answers] == [500] + [204] * 5

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -35,7 +35,7 @@ from engine.messages.gateways.gateway import (
     Unknown,
 )
 from engine.messages.model import Message, Purpose, Status
-from engine.messages.outbox import AT_ONCE, MESSAGE_FAILED, SEND_MESSAGE, Outbox, keep_messages, take_receipts
+from engine.messages.outbox import MESSAGE_FAILED, SEND_MESSAGE, Outbox, keep_messages, take_receipts
 from engine.messages.outcome import DEFAULT_PACE
 from engine.messages.search import message, messages
 from engine.sandbox.gateway_faults import Fault
@@ -48,34 +48,39 @@ NOBODYS = UUID("0190a8a0-0000-7000-8000-00000000dead")
 
 
 class Scripted:
-    """A gateway that answers each message as it is told to; the answers of some wait until they may `go_on`."""
+    """A gateway that answers each message as it is told to; submissions with some of them wait until they may `go_on`,
+    and so do questions for them."""
 
     name = "sandbox"
+    at_once = 10
 
     def __init__(self, answers: Mapping[UUID, Answer] | None = None, *, slow: set[UUID] | None = None) -> None:
         self.submitted: Counter[UUID] = Counter()
-        self.most_at_once = 0
+        self.submissions: list[int] = []
+        """How many messages came with each."""
         self.go_on = asyncio.Event()
         self._answers = answers or {}
         self._slow = slow or set()
-        self._here = 0
 
-    async def submit(self, message: Outgoing) -> Answer:
-        self.submitted[message.id] += 1
-        self._here += 1
-        self.most_at_once = max(self.most_at_once, self._here)
-        await asyncio.sleep(0.01)
-        if message.id in self._slow:
-            await self.go_on.wait()
-        self._here -= 1
-        return self._answers.get(message.id, Accepted("r"))
+    async def submit(self, messages: Sequence[Outgoing]) -> Sequence[Answer]:
+        self.submitted.update(message.id for message in messages)
+        self.submissions.append(len(messages))
+        await self._wait_for({message.id for message in messages})
+        return [self._answers.get(message.id, Accepted("r")) for message in messages]
 
     async def look_up(self, message_id: UUID) -> Finding:
+        await self._wait_for({message_id})
         return Accepted("r") if self.submitted[message_id] else NeverSeen()
 
+    async def _wait_for(self, message_ids: set[UUID]) -> None:
+        await asyncio.sleep(0.01)
+        if message_ids & self._slow:
+            await self.go_on.wait()
 
-async def queued(s: System, count: int) -> list[Message]:
-    return [await s.queued(PhoneNumber(f"0102000{number:04}")) for number in range(1, count + 1)]
+
+async def queued(s: System, count: int, first: int = 1) -> list[Message]:
+    """Messages to callers of which each has a number of its own, from the `first` on."""
+    return [await s.queued(PhoneNumber(f"0102000{number:04}")) for number in range(first, first + count)]
 
 
 async def statuses(s: System, kept: list[Message]) -> list[Status]:
@@ -182,22 +187,31 @@ async def test_each_message_of_a_lot_comes_to_its_own_outcome_with_one_claim_and
         }
 
 
-async def test_a_gateway_that_is_busy_for_some_takes_the_others_and_gets_the_rest_later(
-    database: AsyncEngine, tmp_path: Path
-) -> None:
-    async with system(database, tmp_path, *[Fault.BUSY] * 4, Fault.CUT_AFTER, Fault.CUT_BEFORE) as s:
+async def in_doubt(s: System, kept: list[Message]) -> None:
+    """Has these been sent, and nobody know whether they were taken."""
+    async with transaction(s.database) as connection:
+        query = text("UPDATE messages SET status = 'unknown', attempt = 1 WHERE id = ANY(:ids)")
+        await connection.execute(query, {"ids": [one.id for one in kept]})
+
+
+async def test_a_gateway_on_a_bad_day_gets_the_rest_later(database: AsyncEngine, tmp_path: Path) -> None:
+    async with system(database, tmp_path, Fault.BUSY, Fault.CUT_AFTER, Fault.CUT_BEFORE) as s:
         kept = await queued(s, 12)
-        await s.send(*kept)
-        counts = Counter(await statuses(s, kept))
-        assert counts == {Status.ACCEPTED: 6, Status.QUEUED: 4, Status.UNKNOWN: 2}
-        await s.send(*kept)
-        assert Counter(await statuses(s, kept)) == {Status.ACCEPTED: 12}
-        assert [s.acceptances(one) for one in kept] == [1] * 12
+        for status in (Status.QUEUED, Status.UNKNOWN, Status.ACCEPTED):
+            await s.send(*kept)
+            assert set(await statuses(s, kept)) == {status}
+        assert s.faults.happened == [Fault.BUSY, Fault.CUT_AFTER]
+        more = await queued(s, 3, first=13)
+        await s.send(*more)
+        assert s.faults.happened[2:] == [Fault.CUT_BEFORE]
+        await s.send(*more)
+        assert [s.acceptances(one) for one in (*kept, *more)] == [1] * (len(kept) + len(more))
 
 
-async def test_one_that_gets_no_answer_holds_up_no_other(database: AsyncEngine, tmp_path: Path) -> None:
+async def test_one_that_is_in_doubt_holds_up_no_other(database: AsyncEngine, tmp_path: Path) -> None:
     async with system(database, tmp_path) as s:
         slow, *others = await queued(s, 5)
+        await in_doubt(s, [slow])
         gateway = Scripted(slow={slow.id})
         sending = asyncio.ensure_future(Outbox(database, gateway, s.clock).send_all([slow.id, *(o.id for o in others)]))
 
@@ -212,16 +226,29 @@ async def test_one_that_gets_no_answer_holds_up_no_other(database: AsyncEngine, 
         assert await s.status(slow) is Status.ACCEPTED
 
 
-async def test_a_lot_larger_than_what_the_gateway_gets_at_once_goes_out_whole(
-    database: AsyncEngine, tmp_path: Path
-) -> None:
+async def test_what_a_gateway_does_not_take_at_once_goes_out_in_parts(database: AsyncEngine, tmp_path: Path) -> None:
     async with system(database, tmp_path) as s:
-        kept = await queued(s, 2 * AT_ONCE + 3)
+        kept = await queued(s, 2 * Scripted.at_once + 3)
         gateway = Scripted()
         await Outbox(database, gateway, s.clock).send_all([one.id for one in kept])
         assert set(await statuses(s, kept)) == {Status.ACCEPTED}
         assert gateway.submitted == Counter(one.id for one in kept)
-        assert gateway.most_at_once == AT_ONCE
+        assert gateway.submissions == [Scripted.at_once, Scripted.at_once, 3]
+
+
+async def test_those_of_a_lot_that_the_gateway_never_saw_are_sent_and_those_that_it_has_are_not(
+    database: AsyncEngine, tmp_path: Path
+) -> None:
+    async with system(database, tmp_path) as s:
+        kept = await queued(s, 5)
+        seen, unseen = kept[:2], kept[2:]
+        gateway = Scripted()
+        await Outbox(database, gateway, s.clock).send_all([one.id for one in seen])
+        await in_doubt(s, kept)
+        await Outbox(database, gateway, s.clock).send_all([one.id for one in kept])
+        assert set(await statuses(s, kept)) == {Status.ACCEPTED}
+        assert gateway.submitted == Counter(one.id for one in kept)
+        assert gateway.submissions == [len(seen), len(unseen)]
 
 
 async def test_lots_that_overlap_send_each_message_once(database: AsyncEngine, tmp_path: Path) -> None:
@@ -246,7 +273,7 @@ async def test_after_a_worker_was_killed_between_its_claim_and_the_move_all_are_
         for one in kept[:3]:  # these it had sent
             assert one.recipient
             assert one.sender
-            await s.gateway.submit(Outgoing(one.id, one.recipient, one.sender, one.text))
+            await s.gateway.submit([Outgoing(one.id, one.recipient, one.sender, one.text)])
         await s.send(*kept)
         assert set(await statuses(s, kept)) == {Status.SENDING}, "its claim holds"
         s.clock.advance(DEFAULT_PACE.lease + timedelta(seconds=1))
@@ -258,27 +285,27 @@ async def test_after_a_worker_was_killed_between_its_claim_and_the_move_all_are_
 
 
 class _Tiring(Scripted):
-    """With the first message handed over, so much time passes that the claim has run out."""
+    """With the first messages handed over, so much time passes that the claim has run out."""
 
     def __init__(self, clock: HandClock) -> None:
         super().__init__()
         self._clock = clock
 
-    async def submit(self, message: Outgoing) -> Answer:
-        answer = await super().submit(message)
+    async def submit(self, messages: Sequence[Outgoing]) -> Sequence[Answer]:
+        answers = await super().submit(messages)
         if not self.go_on.is_set():
             self.go_on.set()
             self._clock.advance(DEFAULT_PACE.lease + timedelta(seconds=1))
-        return answer
+        return answers
 
 
 async def test_once_a_claim_has_run_out_nothing_more_of_its_lot_is_sent(database: AsyncEngine, tmp_path: Path) -> None:
     async with system(database, tmp_path) as s:
-        kept = await queued(s, AT_ONCE + 5)
+        kept = await queued(s, Scripted.at_once + 5)
         gateway = _Tiring(s.clock)
         outbox = Outbox(database, gateway, s.clock)
         await outbox.send_all([one.id for one in kept])
-        assert gateway.submitted.total() == AT_ONCE
+        assert gateway.submitted.total() == Scripted.at_once
         sent = [one for one in kept if gateway.submitted[one.id]]
         rest = [one for one in kept if not gateway.submitted[one.id]]
         assert set(await statuses(s, sent)) == {Status.ACCEPTED}, "nobody else had them meanwhile"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
@@ -89,8 +90,13 @@ class Gateway(Protocol):
         """As it stands in the message's row."""
         ...
 
-    async def submit(self, message: Outgoing) -> Answer:
-        """Hands the message over."""
+    @property
+    def at_once(self) -> int:
+        """How many messages it takes together."""
+        ...
+
+    async def submit(self, messages: Sequence[Outgoing]) -> Sequence[Answer]:
+        """Hands messages over together, `at_once` of them at most; an answer for each, in their order."""
         ...
 
     async def look_up(self, message_id: UUID) -> Finding:

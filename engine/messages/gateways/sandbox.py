@@ -1,4 +1,4 @@
-"""The sandbox gateway's adapter: HTTP and JSON, our message id as the key, signed delivery receipts."""
+"""The sandbox gateway's adapter: HTTP and JSON, our message id as the key, many at a time, signed delivery receipts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import base64
 import hashlib
 import hmac
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Literal
@@ -52,10 +52,27 @@ class _Refusal(msgspec.Struct, frozen=True, kw_only=True):
     code: str
 
 
+class _Told(msgspec.Struct, frozen=True, kw_only=True):
+    """What the gateway answers about one message of a submission: what it has, or why it does not take it."""
+
+    id: UUID
+    reference: str = ""
+    code: str = ""
+
+
+class _Answers(msgspec.Struct, frozen=True, kw_only=True):
+    answers: list[_Told]
+
+
+class _Receipts(msgspec.Struct, frozen=True, kw_only=True):
+    receipts: list[_State]
+
+
 class SandboxGateway:
     """A `Gateway` over the sandbox's HTTP. The session belongs to whoever made it."""
 
     name = "sandbox"
+    at_once = 100
 
     def __init__(self, session: aiohttp.ClientSession, url: str, key: str, receipt_url: str, timeout: float) -> None:
         """`receipt_url` is where receipts are to come; `timeout` seconds without an answer leave it unknown."""
@@ -65,16 +82,27 @@ class SandboxGateway:
         self._receipt_url = receipt_url
         self._timeout = aiohttp.ClientTimeout(total=timeout)
 
-    async def submit(self, message: Outgoing) -> Answer:
-        body = {
+    async def submit(self, messages: Sequence[Outgoing]) -> list[Answer]:
+        body = msgspec.json.encode({"messages": [self._order(message) for message in messages]})
+        answer = await self._ask("POST", self._messages, body)
+        if isinstance(answer, Away | Unknown):
+            return [answer] * len(messages)
+        status, told = answer
+        if status == HTTPStatus.OK:
+            return _answers(messages, told)
+        refusal = _refusal(status, told)
+        if isinstance(refusal, Rejected) and len(messages) > 1:  # nothing was taken, maybe for one that it cannot read
+            return [answer for message in messages for answer in await self.submit([message])]
+        return [refusal] * len(messages)
+
+    def _order(self, message: Outgoing) -> dict[str, object]:
+        return {
             "id": message.id,
             "to": message.recipient,
             "from": message.sender,
             "text": message.text,
             "callback": self._receipt_url,
         }
-        answer = await self._ask("POST", self._messages, msgspec.json.encode(body))
-        return answer if isinstance(answer, Away | Unknown) else _answer(*answer)
 
     async def look_up(self, message_id: UUID) -> Finding:
         answer = await self._ask("GET", f"{self._messages}/{message_id}")
@@ -104,18 +132,19 @@ class SandboxGateway:
             return Unknown("the connection to the gateway was lost")
 
 
-def read_receipt(key: str, headers: Mapping[str, str], body: bytes, now: datetime) -> Receipt | None:
-    """The receipt in a POST from the gateway; None when it tells no final result yet.
+def read_receipts(key: str, headers: Mapping[str, str], body: bytes, now: datetime) -> list[Receipt]:
+    """The receipts in a POST from the gateway; without those that tell no final result yet.
 
     Raises NotAllowed when the signature is not the gateway's or its time is not now, Invalid when the signed body
-    is no receipt.
+    holds no receipts.
     """
     _check_signature(key, headers, body, now)
-    state = _state(body)
-    if state is None:
-        raise Invalid("receipt: the body is not a receipt of the sandbox gateway; send its JSON unchanged")
-    finding = _finding(state)
-    return None if isinstance(finding, Accepted) else Receipt(state.id, finding)
+    try:
+        states = msgspec.json.decode(body, type=_Receipts).receipts
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise Invalid("receipts: the body holds none of the sandbox gateway's; send its JSON unchanged") from None
+    findings = [(state.id, _finding(state)) for state in states]
+    return [Receipt(message_id, result) for message_id, result in findings if not isinstance(result, Accepted)]
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:
@@ -141,11 +170,25 @@ def _check_signature(key: str, headers: Mapping[str, str], body: bytes, now: dat
         raise NotAllowed("receipt: the signature is wrong; sign it with the gateway's key")
 
 
-def _answer(status: int, body: bytes) -> Answer:
-    """What an answer to a submission means. Only a state with a reference counts as accepted."""
-    if status in (HTTPStatus.OK, HTTPStatus.ACCEPTED):
-        state = _state(body)
-        return Accepted(state.reference) if state else Unknown("the gateway's answer cannot be read")
+def _answers(messages: Sequence[Outgoing], body: bytes) -> list[Answer]:
+    """What the gateway says of each message. Only what has a reference counts as accepted."""
+    try:
+        told = {one.id: one for one in msgspec.json.decode(body, type=_Answers).answers}
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        told = {}
+    return [_answer(told.get(message.id)) for message in messages]
+
+
+def _answer(told: _Told | None) -> Answer:
+    if told is not None and told.reference:
+        return Accepted(told.reference)
+    if told is not None and told.code:
+        return Rejected(f"the gateway refused it: {_plain(told.code) or 'no reason given'}")
+    return Unknown("the gateway's answer cannot be read")
+
+
+def _refusal(status: int, body: bytes) -> Answer:
+    """What it means for its messages that a submission was not dealt with."""
     if status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS):
         return Away("the gateway is busy")
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):

@@ -19,7 +19,7 @@ from structlog.testing import capture_logs
 from engine.foundation.clock import SystemClock
 from engine.foundation.errors import Conflict, Invalid
 from engine.messages.gateways.gateway import Delivered, Undelivered
-from engine.messages.gateways.sandbox import read_receipt
+from engine.messages.gateways.sandbox import read_receipts
 from engine.sandbox.gateway import GatewaySetup, gateway, run_gateway
 from engine.sandbox.gateway_faults import Faults
 from tests.eventually import eventually
@@ -41,8 +41,10 @@ class Client:
         self._session = session
         self._url = url
 
-    async def post(self, body: dict[str, object], key: str = KEY) -> tuple[int, Any]:
-        return await self._answer("POST", "/messages", key, json=body)
+    async def post(self, *messages: dict[str, object], key: str = KEY) -> tuple[int, Any]:
+        """The status, and what is said of each message, or why they were refused together."""
+        status, body = await self._answer("POST", "/messages", key, json={"messages": messages})
+        return status, body["answers"] if status == 200 else body
 
     async def get(self, path: str, key: str = KEY) -> tuple[int, Any]:
         return await self._answer("GET", path, key)
@@ -89,8 +91,8 @@ def accepted_in(folder: Path) -> list[dict[str, Any]]:
 async def test_a_message_is_accepted_kept_and_found_again(tmp_path: Path) -> None:
     message_id = uuid4()
     async with running(GatewaySetup(key=KEY, folder=tmp_path)) as client:
-        status, body = await client.post(order(message_id))
-        assert (status, body["id"], body["status"]) == (202, str(message_id), "accepted")
+        status, [body] = await client.post(order(message_id))
+        assert (status, body["id"], body["status"]) == (200, str(message_id), "accepted")
         assert await client.get(f"/messages/{message_id}") == (200, body)
         _, everything = await client.get("/messages")
     assert "nothing is sent on" in everything["note"]
@@ -103,7 +105,7 @@ async def test_it_serves_until_it_is_cancelled_and_says_that_nothing_is_sent_on(
         serving = asyncio.ensure_future(run_gateway(ANY_PORT, KEY, tmp_path / "gateway"))
         await eventually(lambda: bool(logs))
         async with aiohttp.ClientSession() as session:
-            assert (await Client(session, logs[0]["url"]).post(order(uuid4())))[0] == 202
+            assert (await Client(session, logs[0]["url"]).post(order(uuid4())))[0] == 200
         serving.cancel()
         with pytest.raises(asyncio.CancelledError):
             await serving
@@ -123,9 +125,23 @@ async def test_the_same_id_with_another_text_is_refused(tmp_path: Path) -> None:
     message_id = uuid4()
     async with running(GatewaySetup(key=KEY, folder=tmp_path)) as client:
         await client.post(order(message_id))
-        status, body = await client.post(order(message_id, text="다른 글"))
-    assert (status, body["code"]) == (409, "id-used")
+        _, told = await client.post(order(message_id, text="다른 글"))
+    assert told == [{"id": str(message_id), "code": "id-used"}]
     assert len(accepted_in(tmp_path)) == 1
+
+
+async def test_messages_that_come_together_are_each_taken_or_refused_for_themselves(tmp_path: Path) -> None:
+    first, refused, twice = uuid4(), uuid4(), uuid4()
+    async with running(GatewaySetup(key=KEY, folder=tmp_path)) as client:
+        orders = [order(first), order(refused, text=" "), order(twice), order(twice), order(first, text="다른 글")]
+        status, told = await client.post(*orders)
+        assert (status, [one["id"] for one in told]) == (200, [one["id"] for one in orders])
+        states = [one.get("code") or one["status"] for one in told]
+        assert states == ["accepted", "text-empty", "accepted", "accepted", "id-used"]
+        assert told[2] == told[3]
+        assert await client.post() == (200, [])
+        assert (await client.post(*[order(uuid4())] * 101))[1]["code"] == "malformed"
+    assert [line["order"]["id"] for line in accepted_in(tmp_path)] == [str(first), str(twice)]
 
 
 @pytest.mark.parametrize(
@@ -146,8 +162,7 @@ async def test_what_no_carrier_takes_is_refused_with_its_code(
 ) -> None:
     message_id = uuid4()
     async with running(GatewaySetup(key=KEY, folder=tmp_path)) as client:
-        status, body = await client.post(order(message_id, **change))
-        assert (status, body["code"]) == (422, code)
+        assert await client.post(order(message_id, **change)) == (200, [{"id": str(message_id), "code": code}])
         assert (await client.get(f"/messages/{message_id}"))[0] == 404
     assert accepted_in(tmp_path) == []
 
@@ -169,8 +184,8 @@ async def test_a_restart_forgets_nothing_and_cuts_off_a_torn_line(tmp_path: Path
     with (tmp_path / "messages.jsonl").open("ab") as file:
         file.write(b'{"at":"2026-')
     async with running(setup) as client:
-        status, after = await client.post(order(message_id))
-        assert (status, after["reference"]) == (202, before[1]["reference"])
+        status, [after] = await client.post(order(message_id))
+        assert (status, after["reference"]) == (200, before[1][0]["reference"])
         await client.post(order(uuid4()))
     assert len(accepted_in(tmp_path)) == 2
 
@@ -190,7 +205,7 @@ async def test_a_disk_that_takes_nothing_accepts_nothing_and_leaves_no_torn_line
             assert (status, body["code"]) == (503, "storage")
         assert accepted_in(tmp_path) == []
         assert (await client.get(f"/messages/{message_id}"))[0] == 404
-        assert (await client.post(order(message_id)))[0] == 202
+        assert (await client.post(order(message_id)))[0] == 200
     assert len(accepted_in(tmp_path)) == 1
 
 
@@ -227,11 +242,10 @@ async def test_a_signed_receipt_follows_and_says_what_the_look_up_says(
         await client.post(order(message_id, to=recipient, callback=url))
         headers, body = await asyncio.wait_for(received.get(), 10)
         looked_up = await client.get(f"/messages/{message_id}")
-    receipt = read_receipt(KEY, headers, body, SystemClock().now())
-    assert receipt is not None
+    [receipt] = read_receipts(KEY, headers, body, SystemClock().now())
     assert receipt.message_id == message_id
     assert isinstance(receipt.result, result)
-    assert looked_up[1] == json.loads(body)
+    assert json.loads(body) == {"receipts": [looked_up[1]]}
 
 
 async def test_a_receipt_tells_the_end_though_the_clock_has_not_quite_come_to_it(tmp_path: Path) -> None:
@@ -240,7 +254,7 @@ async def test_a_receipt_tells_the_end_though_the_clock_has_not_quite_come_to_it
     async with receiver([204]) as (url, received), running(setup) as client:
         await client.post(order(uuid4(), callback=url))
         _headers, body = await asyncio.wait_for(received.get(), 10)
-    assert json.loads(body)["status"] == "delivered"
+    assert json.loads(body)["receipts"][0]["status"] == "delivered"
 
 
 async def test_a_receipt_that_nobody_took_is_sent_again_after_a_restart_and_then_never(tmp_path: Path) -> None:
@@ -267,3 +281,30 @@ async def test_receipts_are_doubled_or_left_out_on_demand(tmp_path: Path) -> Non
             await client.post(order(uuid4(), callback=url))
             copies = [await asyncio.wait_for(received.get(), 10) for _ in range(2)]
     assert copies[0][1] == copies[1][1]
+
+
+def _told_of(body: bytes) -> list[str]:
+    return [receipt["id"] for receipt in json.loads(body)["receipts"]]
+
+
+@pytest.mark.parametrize(
+    ("answers", "posts"),
+    [
+        ([204], ["ab"]),
+        ([404, 204], ["ab", "a", "b"]),  # one of them may be at fault
+        ([503, 204], ["ab", "ab"]),  # the receiver is: they are sent again later
+    ],
+)
+async def test_receipts_of_messages_that_came_together_go_together_and_apart_when_they_are_refused(
+    tmp_path: Path, answers: list[int], posts: list[str]
+) -> None:
+    names = {str(uuid4()): name for name in "ab"}
+    setup = GatewaySetup(key=KEY, folder=tmp_path, delivery_seconds=0.01)
+    async with receiver(answers) as (url, received), running(setup) as client:
+        await client.post(*[order(UUID(message_id), callback=url) for message_id in names])
+        got = [await asyncio.wait_for(received.get(), 10) for _ in posts]
+        await eventually(lambda: len((tmp_path / "receipts.jsonl").read_text().splitlines()) == 2)
+        assert received.empty()
+    assert ["".join(names[one] for one in _told_of(body)) for _, body in got] == posts
+    same_id = got[0][0]["webhook-id"] == got[-1][0]["webhook-id"]
+    assert same_id == (posts[0] == posts[-1])
