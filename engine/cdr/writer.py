@@ -18,8 +18,8 @@ SEGMENT_BYTES = 8_000_000
 """A file that has grown so large is followed by a new one."""
 SEGMENT_SECONDS = 600.0
 """So is one of this age, so that old files can go while calls are few."""
-_SOON = 0.001
-"""Seconds by which others may join a sync that nobody waits for yet."""
+_SOON = 0.02
+"""Seconds by which others may join a sync that nobody waits for yet. Nobody takes up a telephone so fast."""
 HELD_LIMIT = 100_000
 """Entries kept in memory while the disk takes none (some 100 MB); further ones are lost and counted."""
 
