@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import re
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -131,7 +132,15 @@ class _Line(asyncio.Protocol):
         if self.is_open:
             self._transport.write(f"{command}\n".encode())
             with suppress(OSError):  # the caller has left in this instant: what we wrote was answered by a reset
-                self._transport.write_eof()
+                self._say_that_it_was_the_last()
+
+    def _say_that_it_was_the_last(self) -> None:
+        """At once, for Asterisk waits for it; a transport of uvloop's says it when we have nothing else to do."""
+        if self._transport.get_write_buffer_size():
+            self._transport.write_eof()
+            return
+        with socket.socket(fileno=os.dup(self._transport.get_extra_info("socket").fileno())) as same:
+            same.shutdown(socket.SHUT_WR)
 
     def _take_question(self, head: bytes, more: bytes) -> None:
         """`more`: what was said behind the question."""
