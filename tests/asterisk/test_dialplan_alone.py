@@ -169,8 +169,8 @@ OUTSIDE = (
     " same => n,Set(NATIONAL_OF=$${CALLERID(num)})",
     " same => n(loops),Set(NATIONAL_OF=$${REDIRECTING(from-num)})",
     # Only digits and + come out of FILTER, only a number out of LEN.
-    "MSet(GROUP(dari)=calls,GROUP(dari_second)=$${INSTANT:0:10},GROUP(dari_trunk)=$${CHANNEL(name):6:-9},"
-    "ASKED=$${FILTER(0-9+,$${EXTEN})},AGIEXITONHANGUP=yes,TIMEOUT(absolute)=${claim_seconds}))",
+    'MSet(CHANNEL(hangup_handler_push)="dari-ended,s,1",GROUP(dari)=calls,GROUP(dari_second)=$${INSTANT:0:10},'
+    "GROUP(dari_trunk)=$${CHANNEL(name):6:-9},ASKED=$${FILTER(0-9+,$${EXTEN})},AGIEXITONHANGUP=yes,TIMEOUT(absolute)=${claim_seconds}))",
     ' same => n,GotoIf($$["$${DARI_DIAL}" != ""]?dari-back,$${FILTER(0-9+,$${EXTEN})},1)',
     " same => n,StasisBroadcast(${claim_milliseconds},${app_filter},back:$${DIALSTATUS}:$${HANGUPCAUSE}:"
     "$${FILTER(0-9,$${HANGUPCAUSE($${HANGUPCAUSE_KEYS()},tech):4:3})})",
