@@ -36,6 +36,7 @@ from tests.bench.sides.bare import Program, bare
 from tests.bench.sides.goals import (
     BARE_AGI,
     BARE_ARI,
+    COMPARED_AT,
     CREATES,
     FILLED,
     LIMIT,
@@ -54,6 +55,7 @@ from tests.bench.sides.shown import blemishes, lines
 from tests.bench.sides.sustain import Thoroughness, sustained
 from tests.bench.sides.taker import Holds, Room, Side, Taker
 from tests.bench.sides.trial import Pace, answered, step
+from tests.bench.sides.turns import in_turns, turns_seconds
 from tests.bench.stopping import stopped_in_order
 
 _QUICK = 140.0
@@ -69,7 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         check_sipp()
         with telling() as say:
             sides = _sides(given, say)
-            minutes = math.ceil(sum(expected(side, plan) for side in sides if isinstance(side, Side)) / 60)
+            alone = sum(expected(side, plan) for side in sides if isinstance(side, Side))
+            minutes = math.ceil((alone + turns_seconds(_compared(sides, plan))) / 60)
             print(f"{len(sides)} sides; this takes about {minutes} minutes", file=sys.stderr)
             runs = asyncio.run(_all(sides, plan, say))
     except DariError as error:
@@ -196,7 +199,22 @@ async def _all(sides: Sequence[Side | SideRun], plan: Plan, say: Say) -> list[Si
             runs.append(await _measured(side, plan, tell))
         except DariError as error:  # the others can be measured all the same
             runs.append(SideRun(name=side.name, title=side.title, absent=str(error)))
-    return runs
+    return await _with_turns(runs, _compared(sides, plan), plan, say)
+
+
+def _compared(sides: Sequence[Side | SideRun], plan: Plan) -> list[Side]:
+    """The product and the limit, if both are measured at the rate where they are compared; --quick has no time."""
+    both = [side for side in sides if isinstance(side, Side) and side.name in (LIMIT, PRODUCT)]
+    return both if len(both) == 2 and COMPARED_AT in plan.rates and plan.pace.compared_seconds else []
+
+
+async def _with_turns(runs: list[SideRun], compared: Sequence[Side], plan: Plan, say: Say) -> list[SideRun]:
+    if not compared or any(run.absent for run in runs if run.name in (LIMIT, PRODUCT)):
+        return runs
+    before, _, last = plan.network.rpartition(".")
+    networks = [plan.network, f"{before}.{int(last) % 250 + 1}"]
+    told = dict(zip((side.name for side in compared), await in_turns(compared, networks, say), strict=True))
+    return [msgspec.structs.replace(run, in_turns=told.get(run.name)) for run in runs]
 
 
 async def _measured(side: Side, plan: Plan, say: Say) -> SideRun:

@@ -177,6 +177,8 @@ class SideRun(msgspec.Struct, frozen=True, kw_only=True):
     sustained: Sustained | None = None
     live: list[Live] = []
     overload: Overload | None = None
+    in_turns: Delays | None = None
+    """INVITE to 200 at COMPARED_AT, measured in turns with the other side that has it."""
     calls: int = 0
     """All that the database should know of; 0: this side writes none."""
     recorded: int = 0

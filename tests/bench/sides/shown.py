@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from tests.bench.figures import Delays
+from tests.bench.sides.goals import COMPARED_AT
 from tests.bench.sides.results import GROUPS, Live, Overload, SideRun, Step, Sustained
 
 
@@ -42,7 +43,7 @@ _DELAYS = (
 
 def lines(runs: Sequence[SideRun]) -> list[Line]:
     """All figures that at least one side has."""
-    made = [*_sustained(runs), *_steps(runs), *_live(runs), *_overload(runs), *_written(runs)]
+    made = [*_sustained(runs), *_steps(runs), *_in_turns(runs), *_live(runs), *_overload(runs), *_written(runs)]
     return [line for line in made if not all(math.isnan(value) for value in line.values)]
 
 
@@ -63,6 +64,12 @@ def _steps(runs: Sequence[SideRun]) -> Iterator[Line]:
         yield Line(f"{rate:g}/s: calls failed", [_of(step, "failed") for step in steps], 0)
         yield Line(f"{rate:g}/s: INVITEs repeated", [_of(step, "repeated") for step in steps], 0)
         yield Line(f"{rate:g}/s: noise, others on the machine, % of a core", [_of(step, "others") for step in steps], 0)
+
+
+def _in_turns(runs: Sequence[SideRun]) -> Iterator[Line]:
+    for rank in ("p50", "p99"):
+        values = [float(getattr(run.in_turns, rank)) if run.in_turns else math.nan for run in runs]
+        yield Line(f"{COMPARED_AT:g}/s in turns: INVITE to 200, {rank} ms", values, 1)
 
 
 def _delay(step: Step | None, name: str, rank: str) -> float:

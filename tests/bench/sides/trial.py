@@ -72,8 +72,7 @@ async def step(side: Side, taker: Taker, rate: float, pace: Pace, *, gives_up: b
     everything = {**parts, "bench": os.getpid()}  # whoever calls and answers is our child
     await until_quiet(parts, math.inf, pace.settle)
     idle = await idle_shares(parts, pace.idle_seconds)
-    trickle = _offered(probe_rate(rate), pace.seconds, side)
-    load = _offered(rate - trickle.rate, pace.seconds, side)
+    trickle, load = offered(rate, pace.seconds, side)
     before, began = used(everything), time.monotonic()
     async with callers(taker.place(), load, with_sound=side.with_sound) as calling, probing(side, taker) as probe:
         no_more = asyncio.Event()
@@ -125,7 +124,13 @@ async def _until_spoiled(
             return
 
 
-def _offered(rate: float, seconds: float, side: Side) -> Load:
+def offered(rate: float, seconds: float, side: Side) -> tuple[Load, Load]:
+    """The probe's calls and SIPp's, which together are that rate."""
+    trickle = probe_rate(rate)
+    return _load(trickle, seconds, side), _load(rate - trickle, seconds, side)
+
+
+def _load(rate: float, seconds: float, side: Side) -> Load:
     return Load(max(2, round(rate * seconds)), rate, side.hold, side.patience)
 
 

@@ -98,6 +98,16 @@ def test_each_goal_says_how_far_it_is() -> None:
     assert found["D engine memory per live call, kB"].verdict == "floor"
 
 
+def test_turns_decide_about_setup_where_both_sides_had_them() -> None:
+    a = msgspec.structs.replace(A, in_turns=Delays(700, 4.0, 10.0, 15.0))
+    d = msgspec.structs.replace(D, in_turns=Delays(700, 7.0, 24.0, 40.0))
+    found = _by_name([a, d])
+    assert found["D setup p50 ÷ A at 50/s"].value == 1.75
+    assert found["D setup p99 ÷ A at 50/s"].value == 2.4
+    assert _by_name([a, D])["D setup p50 ÷ A at 50/s"].value == 1.6
+    assert {line.figure: line.values for line in lines([a, d])}["50/s in turns: INVITE to 200, p99 ms"] == [10.0, 24.0]
+
+
 def test_what_was_not_measured_is_neither_reached_nor_missed() -> None:
     assert {goal.verdict for goal in _by_name([A]).values()} == {"not measured"}
     assert _by_name([A, D])["D sustained ÷ C (bare ARI, originate)"].verdict == "not measured"
