@@ -136,11 +136,14 @@ class _Line(asyncio.Protocol):
 
     def _say_that_it_was_the_last(self) -> None:
         """At once, for Asterisk waits for it; a transport of uvloop's says it when we have nothing else to do."""
-        if self._transport.get_write_buffer_size():
-            self._transport.write_eof()
-            return
-        with socket.socket(fileno=os.dup(self._transport.get_extra_info("socket").fileno())) as same:
-            same.shutdown(socket.SHUT_WR)
+        if not self._transport.get_write_buffer_size():
+            with (
+                suppress(OSError),  # no descriptor is left
+                socket.socket(fileno=os.dup(self._transport.get_extra_info("socket").fileno())) as same,
+            ):
+                same.shutdown(socket.SHUT_WR)
+                return
+        self._transport.write_eof()
 
     def _take_question(self, head: bytes, more: bytes) -> None:
         """`more`: what was said behind the question."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import socket
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -115,6 +118,46 @@ def test_what_is_told_is_one_command_and_then_the_dialplan_goes_on(run: Run) -> 
         assert (question.channel, question.number_sent) == ("1793577600.7", "050712345678")
 
     run(story())
+
+
+def test_the_dialplan_goes_on_before_we_do_anything_else(run: Run) -> None:
+    at_its_end = threading.Event()
+    went_on: list[bool] = []
+
+    async def answer(asked: Asked) -> None:
+        asked.tell({"DARI_DIAL": "PJSIP/02@carrier"}, LONGEST)
+        went_on.append(at_its_end.wait(PATIENCE / 2))  # the event loop does nothing meanwhile
+
+    run(_asked_by_a_thread(answer, at_its_end))
+    assert went_on == [True]
+
+
+def test_the_dialplan_goes_on_too_when_we_have_no_descriptor_left(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def answer(asked: Asked) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "dup", _no_descriptor_left)
+            asked.tell({"DARI_DIAL": "PJSIP/02@carrier"}, LONGEST)
+
+    run(_asked_by_a_thread(answer, threading.Event()))
+
+
+def _no_descriptor_left(_descriptor: int) -> int:
+    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+
+async def _asked_by_a_thread(answer: Callable[[Asked], Awaitable[None]], at_its_end: threading.Event) -> None:
+    """Returns at the end of the line, which the thread that asks sees by itself."""
+    port = free_port()
+
+    def ask() -> None:
+        with socket.create_connection((HOST, port), timeout=PATIENCE) as line:
+            line.sendall(question().encode())
+            while line.recv(4096):
+                pass
+            at_its_end.set()
+
+    async with call_door(HOST, port, KEY, answer):
+        await asyncio.to_thread(ask)
 
 
 def test_who_is_told_nothing_goes_on_at_once(run: Run) -> None:
